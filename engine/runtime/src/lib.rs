@@ -1,1 +1,7 @@
+//! Snapshots, mounts, namespaces, cgroups, processes and links: what the
+//! engine and the build solver share.
+//!
+//! Gets digests and specs; knows no image names, no HTTP and no SQL.
 
+pub mod caps;
+pub mod spec;
