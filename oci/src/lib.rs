@@ -5,6 +5,8 @@
 //! Must not contain: SQL, an HTTP server, environment or configuration
 //! reading, namespaces.
 
+#[cfg(feature = "client")]
+pub mod client;
 mod config;
 mod digest;
 mod manifest;

@@ -101,6 +101,10 @@ pub struct ImageIndex {
 }
 
 /// A parsed manifest.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time and is matched at once: a box would only add a hop"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Manifest {
     Image(ImageManifest),
