@@ -1,1 +1,11 @@
+//! Whole-system tests: the real binary, real clients, real namespaces.
+//!
+//! Needs root and the packages that `make test` installs. Each test starts an
+//! instance of its own and ends with a leak check.
 
+mod build;
+mod harness;
+mod push_pull;
+mod run;
+mod serve;
+mod tidy;

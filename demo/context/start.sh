@@ -1,0 +1,4 @@
+#!/bin/sh
+# The C program behind, nginx in front.
+/usr/local/bin/hello &
+exec nginx

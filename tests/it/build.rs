@@ -1,0 +1,286 @@
+//! Building over HTTP, from a context tarball to a container that runs.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::Value;
+
+use crate::harness::{Carrack, output, push_busybox, run, wait_for};
+
+/// A tar of files given as (path, content).
+fn context(files: &[(&str, &str)]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    tar(dir.path())
+}
+
+fn tar(dir: &Path) -> Vec<u8> {
+    let output = Command::new("tar")
+        .args(["-cf", "-", "."])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+/// Starts a build; returns its id.
+fn submit(server: &Carrack, query: &str, context: Vec<u8>) -> String {
+    let answer = server
+        .api()
+        .post(
+            &format!("/api/v1/builds?{query}"),
+            "application/x-tar",
+            context,
+        )
+        .expect(202);
+    let build = answer.json();
+    let id = build["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        answer.header("location"),
+        Some(format!("/api/v1/builds/{id}").as_str())
+    );
+    id
+}
+
+fn show(server: &Carrack, id: &str) -> Value {
+    server
+        .api()
+        .get(&format!("/api/v1/builds/{id}"))
+        .unwrap()
+        .expect(200)
+        .json()
+}
+
+fn finish(server: &Carrack, id: &str) -> Value {
+    wait_for("the build's end", || {
+        let build = show(server, id);
+        let ended = matches!(
+            build["state"].as_str(),
+            Some("succeeded" | "failed" | "cancelled")
+        );
+        ended.then_some(build)
+    })
+}
+
+fn log(server: &Carrack, id: &str) -> String {
+    server
+        .api()
+        .get(&format!("/api/v1/builds/{id}/log"))
+        .unwrap()
+        .expect(200)
+        .text()
+}
+
+fn build(server: &Carrack, query: &str, files: &[(&str, &str)]) -> (Value, String) {
+    let id = submit(server, query, context(files));
+    let build = finish(server, &id);
+    (build, log(server, &id))
+}
+
+#[test]
+fn every_instruction() {
+    let server = Carrack::start();
+    let base = push_busybox(&server, "base/busybox:1");
+    let dockerfile = format!(
+        r#"ARG BASE=unset
+FROM ${{BASE}} AS first
+ARG WORD=default
+RUN echo "$WORD" > /word && mkdir /made
+COPY --chown=web:extra data/ /made/
+FROM {base}
+LABEL purpose="test" maintainer="nobody"
+ENV COLOUR=blue \
+    SHAPE=round
+WORKDIR /work/place
+COPY --from=first /word ./word
+COPY --from=first /made /made
+COPY one.txt two.txt /files/
+RUN ["/bin/sh", "-c", "pwd > /where"]
+VOLUME /volume
+EXPOSE 80 53/udp
+USER web
+ENTRYPOINT ["/bin/sh", "-c"]
+CMD ["cat /work/place/word /where /files/one.txt; echo $COLOUR $SHAPE; id -un; stat -c %u:%g /made/inner"]
+"#
+    );
+    let files = [
+        ("Dockerfile", dockerfile.as_str()),
+        (".dockerignore", "data/secret\n"),
+        ("data/inner", "inner"),
+        ("data/secret", "secret"),
+        ("one.txt", "one\n"),
+        ("two.txt", "two\n"),
+    ];
+    let image = server.image("team/app:1");
+    let query = format!("tag={image}&build-arg=BASE={base}&build-arg=WORD=given");
+    let (built, log) = build(&server, &query, &files);
+    assert_eq!(built["state"], "succeeded", "{built}\n{log}");
+
+    let text = run(&mut server.docker(&["run", "--rm", "-q", &image]));
+    assert_eq!(text, "given\n/work/place\none\nblue round\nweb\n1000:2000");
+    let seen = run(&mut server.docker(&["run", "--rm", &image, "ls /made"]));
+    assert_eq!(seen, "inner");
+    let shown = run(&mut server.docker(&["image", "inspect", &image]));
+    let config = &serde_json::from_str::<Value>(&shown).unwrap()[0]["Config"];
+    assert_eq!(config["Labels"]["purpose"], "test");
+    assert_eq!(config["WorkingDir"], "/work/place");
+    assert!(
+        config["ExposedPorts"]["53/udp"].is_object() && config["Volumes"]["/volume"].is_object()
+    );
+
+    // Again: every step comes from the cache, also after a restart.
+    let mut server = server;
+    let again = |server: &Carrack| {
+        let (built, log) = build(server, &query, &files);
+        assert_eq!(built["state"], "succeeded");
+        let steps = log
+            .lines()
+            .filter(|line| line.contains("] RUN ") || line.contains("] COPY "))
+            .count();
+        let cached = log.matches("CACHED").count();
+        assert!(cached >= 6 && steps >= 6, "{log}");
+        built["digest"].clone()
+    };
+    let first = again(&server);
+    assert!(server.stop());
+    server.restart();
+    assert_eq!(again(&server), first);
+}
+
+#[test]
+fn a_changed_file_rebuilds_only_what_follows() {
+    let server = Carrack::start();
+    let base = push_busybox(&server, "base/busybox:1");
+    let dockerfile =
+        format!("FROM {base}\nRUN echo slow > /slow\nCOPY file /file\nRUN cat /file > /copy\n");
+    let (_, log) = build(&server, "", &[("Dockerfile", &dockerfile), ("file", "1")]);
+    assert_eq!(log.matches("CACHED").count(), 0, "{log}");
+    let (_, log) = build(&server, "", &[("Dockerfile", &dockerfile), ("file", "2")]);
+    assert_eq!(log.matches("CACHED").count(), 1, "{log}");
+    let (_, log) = build(
+        &server,
+        "no-cache=1",
+        &[("Dockerfile", &dockerfile), ("file", "2")],
+    );
+    assert_eq!(log.matches("CACHED").count(), 0, "{log}");
+}
+
+#[test]
+fn errors_name_file_line_and_instruction() {
+    let server = Carrack::start();
+    let base = push_busybox(&server, "base/busybox:1");
+    let check = |dockerfile: &str, line: u64, instruction: &str, part: &str| {
+        let (built, log) = build(&server, "", &[("Dockerfile", dockerfile)]);
+        assert_eq!(built["state"], "failed", "{log}");
+        let error = &built["error"];
+        assert_eq!(error["file"], "Dockerfile", "{error}");
+        assert_eq!(error["line"], line, "{error}");
+        assert_eq!(error["instruction"], instruction, "{error}");
+        let source = dockerfile.lines().nth(line as usize - 1).unwrap();
+        assert!(
+            error["excerpt"].as_str().unwrap().contains(source),
+            "{error}"
+        );
+        assert!(error["message"].as_str().unwrap().contains(part), "{error}");
+    };
+    check(
+        &format!("FROM {base}\nRUM echo\n"),
+        2,
+        "RUM",
+        "unknown instruction",
+    );
+    check(
+        &format!("FROM {base}\n\nRUN false\n"),
+        3,
+        "RUN",
+        "exit code: 1",
+    );
+    check(
+        &format!("FROM {base}\nCOPY absent /x\n"),
+        2,
+        "COPY",
+        "not found",
+    );
+    check(
+        &format!("FROM {base}\nCOPY --form=x a /x\n"),
+        2,
+        "COPY",
+        "unknown flag",
+    );
+    let absent = server.image("absent/image:1");
+    check(&format!("FROM {absent}\n"), 1, "FROM", "absent/image");
+}
+
+#[test]
+fn cancelling_ends_the_step() {
+    let server = Carrack::start();
+    let base = push_busybox(&server, "base/busybox:1");
+    let dockerfile = format!("FROM {base}\nRUN echo started; sleep 1000\n");
+    let id = submit(&server, "", context(&[("Dockerfile", &dockerfile)]));
+    wait_for("the step", || {
+        show(&server, &id)["state"]
+            .as_str()
+            .filter(|state| *state == "running")?;
+        let events = server.api().get(&format!("/api/v1/builds/{id}"));
+        events.ok()
+    });
+    wait_for("the sleep", || {
+        let found = output(Command::new("pgrep").args(["-f", "sleep 1000"]));
+        found.status.success().then_some(())
+    });
+    let cancel = || {
+        server
+            .api()
+            .post(&format!("/api/v1/builds/{id}/cancel"), "", Vec::new())
+    };
+    assert!(cancel().status < 300);
+    assert_eq!(finish(&server, &id)["state"], "cancelled");
+    assert!(cancel().status < 300, "cancel is idempotent");
+}
+
+#[test]
+fn bad_requests() {
+    let server = Carrack::start();
+    let post = |query: &str, body: &[u8]| {
+        server.api().post(
+            &format!("/api/v1/builds?{query}"),
+            "application/x-tar",
+            body.to_vec(),
+        )
+    };
+    for (query, body) in [
+        ("", b"not a tar".as_slice()),
+        ("tag=UPPER", b""),
+        ("platform=x", b""),
+        ("network=moon", b""),
+    ] {
+        let answer = post(query, body);
+        // A context that is no tar may also fail the build that reads it.
+        if answer.status == 202 {
+            let id = answer.json()["id"].as_str().unwrap().to_owned();
+            assert_eq!(finish(&server, &id)["state"], "failed");
+            continue;
+        }
+        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+        assert!(
+            answer.json()["error"]["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
+        );
+    }
+    server
+        .api()
+        .get("/api/v1/builds/absent")
+        .unwrap()
+        .expect(404);
+    server
+        .api()
+        .anonymous()
+        .get("/api/v1/builds")
+        .unwrap()
+        .expect(401);
+}

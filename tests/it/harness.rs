@@ -1,0 +1,347 @@
+//! Instances of the real server, and proof that they leave nothing behind.
+
+mod client;
+mod image;
+mod leaks;
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+pub use client::{Api, StatusText};
+pub use image::{busybox_layer, push_busybox};
+
+/// Longest time that any condition may take. Far above what is seen, so that a
+/// loaded machine does not fail a test.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PASSWORD: &str = "correct horse battery";
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// The binary under test.
+pub fn carrack() -> &'static str {
+    env!("CARGO_BIN_EXE_carrack")
+}
+
+/// Polls until `probe` yields something.
+///
+/// # Panics
+/// After [`PATIENCE`], with `what`.
+pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Runs a command to its end and returns its output, whatever its exit code.
+pub fn output(command: &mut Command) -> Output {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"))
+}
+
+/// Runs a command that must succeed; returns its standard output, trimmed.
+pub fn run(command: &mut Command) -> String {
+    let output = output(command);
+    assert!(
+        output.status.success(),
+        "{command:?} ended with {}\nstdout: {}\nstderr: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned()
+}
+
+/// Where an instance keeps its things and what its parts are called, so that
+/// several run side by side.
+#[derive(Debug)]
+pub struct Site {
+    pub dir: PathBuf,
+    pub bridge: String,
+    pub subnet: String,
+    pub cgroup: String,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let pid = std::process::id();
+        let dir = std::env::temp_dir().join(format!("carrack-it-{pid}-{number}"));
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        Self {
+            dir,
+            bridge: format!("ct{:x}x{number}", pid % 0xf_ffff),
+            subnet: format!("10.{}.{}.0/24", 200 + number / 256, number % 256),
+            cgroup: format!("carrack-it-{pid}-{number}"),
+        }
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    pub fn engine_socket(&self) -> PathBuf {
+        self.dir.join("engine.sock")
+    }
+
+    /// `carrack serve` for this site, port picked by the system.
+    pub fn serve(&self) -> Command {
+        let mut command = Command::new(carrack());
+        command
+            .arg("serve")
+            .args(["--listen", "127.0.0.1:0"])
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .arg("--engine-socket")
+            .arg(self.engine_socket())
+            .arg("--builder-socket")
+            .arg(self.dir.join("builder.sock"))
+            .args(["--bridge", &self.bridge, "--bridge-subnet", &self.subnet])
+            .args(["--cgroup-parent", &self.cgroup])
+            .env("CARRACK_ADMIN_PASSWORD", PASSWORD)
+            .env("CARRACK_LOG", "debug")
+            .env("IT_INSTANCE", self.data_dir())
+            .env("CARRACK_CONFIG", "/dev/null")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+}
+
+/// A running server. Dropping it stops it and checks for leaks.
+#[derive(Debug)]
+pub struct Carrack {
+    pub site: Site,
+    process: Child,
+    address: String,
+}
+
+impl Carrack {
+    /// Starts a server with all roles and waits until it is ready.
+    pub fn start() -> Self {
+        Self::start_with(Site::new(), &[])
+    }
+
+    /// Starts a server on `site` with more flags.
+    pub fn start_with(site: Site, flags: &[&str]) -> Self {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(site.log_path())
+            .unwrap();
+        let address_file = site.data_dir().join("run/address");
+        let _ = fs::remove_file(&address_file);
+        let mut process = site
+            .serve()
+            .args(flags)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let address = wait_for("the server's address", || {
+            if let Some(status) = process.try_wait().unwrap() {
+                panic!(
+                    "the server ended with {status}:\n{}",
+                    read(&site.log_path())
+                );
+            }
+            fs::read_to_string(&address_file)
+                .ok()
+                .filter(|text| !text.is_empty())
+        });
+        let mut server = Self {
+            site,
+            process,
+            address,
+        };
+        server.wait_ready();
+        server
+    }
+
+    pub fn wait_ready(&mut self) {
+        let api = self.api();
+        wait_for("readiness", || {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                panic!("the server ended with {status}:\n{}", self.log());
+            }
+            api.get("/readyz")
+                .ok()
+                .filter(|answer| answer.status == 200)
+        });
+    }
+
+    /// `host:port` of the registry.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// An HTTP client for this server, as admin.
+    pub fn api(&self) -> Api {
+        Api::new(&self.address, Some(("admin", PASSWORD)))
+    }
+
+    /// The supervisor's pid.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Everything the tree has logged.
+    pub fn log(&self) -> String {
+        read(&self.site.log_path())
+    }
+
+    /// The stock docker CLI against this server's engine.
+    pub fn docker(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command
+            .env(
+                "DOCKER_HOST",
+                format!("unix://{}", self.site.engine_socket().display()),
+            )
+            .env("DOCKER_CONFIG", self.client_config())
+            .env_remove("DOCKER_CONTEXT")
+            .args(arguments);
+        command
+    }
+
+    /// Our own CLI against this server's engine.
+    pub fn cli(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(carrack());
+        command
+            .env(
+                "CARRACK_HOST",
+                format!("unix://{}", self.site.engine_socket().display()),
+            )
+            .env("CARRACK_SERVER", format!("http://{}", self.address))
+            .env("DOCKER_CONFIG", self.client_config())
+            .args(arguments);
+        command
+    }
+
+    /// A client configuration directory, logged in as admin.
+    pub fn client_config(&self) -> PathBuf {
+        let dir = self.site.dir.join("client");
+        if !dir.exists() {
+            use base64::Engine as _;
+            let auth =
+                base64::engine::general_purpose::STANDARD.encode(format!("admin:{PASSWORD}"));
+            let config = serde_json::json!({ "auths": { &self.address: { "auth": auth } } });
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("config.json"), config.to_string()).unwrap();
+        }
+        dir
+    }
+
+    /// `address/name`.
+    pub fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    /// Pids of the tree by what they do: `front`, `engine`, `launcher`.
+    pub fn child_pid(&self, what: &str) -> u32 {
+        wait_for(what, || {
+            leaks::descendants(self.pid()).into_iter().find(|pid| {
+                let command = leaks::command_line(*pid);
+                command.ends_with(&format!("internal {what}"))
+                    || command.ends_with(&format!(" {what}"))
+            })
+        })
+    }
+
+    /// SIGTERM, and waits for the end; returns whether it was clean.
+    pub fn stop(&mut self) -> bool {
+        signal(self.pid(), "TERM");
+        let status = wait_for("the server's end", || self.process.try_wait().unwrap());
+        status.success()
+    }
+
+    /// SIGKILL to the supervisor; its children notice and end.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        let data_dir = self.site.data_dir();
+        wait_for("the tree's end", || {
+            leaks::tree_of(&data_dir).is_empty().then_some(())
+        });
+    }
+
+    /// Starts the server again on the same site, after [`Carrack::stop`] or
+    /// [`Carrack::kill`], on the same address.
+    pub fn restart(&mut self) {
+        let log = File::options()
+            .append(true)
+            .open(self.site.log_path())
+            .unwrap();
+        self.process = self
+            .site
+            .serve()
+            .args(["--listen", &self.address])
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.wait_ready();
+    }
+}
+
+impl Drop for Carrack {
+    fn drop(&mut self) {
+        // Containers outlive the server by design, so they go first.
+        leaks::remove_containers(self);
+        if self.process.try_wait().ok().flatten().is_none() {
+            self.stop();
+        }
+        let leaked = leaks::find(&self.site);
+        leaks::clean(&self.site);
+        if std::thread::panicking() {
+            eprintln!("---- the server's log ----\n{}", tail(&self.log(), 200));
+            eprintln!("leaks: {leaked:?}");
+        } else {
+            assert!(
+                leaked.is_empty(),
+                "leaks: {leaked:#?}\n{}",
+                tail(&self.log(), 100)
+            );
+        }
+        let _ = fs::remove_dir_all(&self.site.dir);
+    }
+}
+
+/// Sends a signal by name.
+pub fn signal(pid: u32, name: &str) {
+    run(Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string()));
+}
+
+fn read(path: &Path) -> String {
+    let mut text = Vec::new();
+    if let Ok(mut file) = File::open(path) {
+        file.read_to_end(&mut text).unwrap();
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<_> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

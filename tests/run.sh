@@ -1,0 +1,66 @@
+#!/bin/bash
+# Runs every test and closes with one line: N passed, M failed.
+# Each part counts; a part that cannot run is a failure, never a skip.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+passed=0
+failed=0
+mkdir -p target
+log=target/test.log
+: >"$log"
+
+# part NAME COMMAND...: one check that passes or fails as a whole.
+part() {
+    local name=$1 begin=$SECONDS
+    shift
+    if "$@" >target/part.log 2>&1; then
+        passed=$((passed + 1))
+        echo "ok      $name ($((SECONDS - begin)) s)"
+    else
+        failed=$((failed + 1))
+        echo "FAILED  $name ($((SECONDS - begin)) s)"
+        tail -n 60 target/part.log
+    fi
+    cat target/part.log >>"$log"
+}
+
+# cargo_tests NAME ARGS...: counts the tests that cargo runs.
+cargo_tests() {
+    local name=$1 begin=$SECONDS status counts p f
+    shift
+    cargo test --no-fail-fast "$@" >target/part.log 2>&1
+    status=$?
+    counts=$(awk '/^test result:/ { p += $4; f += $6 } END { print p + 0, f + 0 }' target/part.log)
+    read -r p f <<<"$counts"
+    # A crash or a compile error shows in the exit code alone.
+    [ "$status" -ne 0 ] && [ "$f" -eq 0 ] && f=1
+    passed=$((passed + p))
+    failed=$((failed + f))
+    if [ "$f" -eq 0 ]; then
+        echo "ok      $name: $p tests ($((SECONDS - begin)) s)"
+    else
+        echo "FAILED  $name: $f of $((p + f)) tests ($((SECONDS - begin)) s)"
+        grep -vE '^test .* ok$' target/part.log | tail -n 400
+    fi
+    cat target/part.log >>"$log"
+}
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "the tests make namespaces, mounts and networks: run them as root" >&2
+    exit 1
+fi
+part "packages" tests/packages.sh busybox-static ca-certificates conntrack curl gcc git iproute2 libcap2-bin nftables \
+    procps skopeo strace util-linux xz-utils zstd e2fsprogs libarchive-tools
+docker=$(tests/docker-cli.sh) || failed=$((failed + 1))
+PATH=$PATH:$(dirname "${docker:-/nonexistent}")
+export PATH
+
+part "format, lints, licences" tests/lint.sh
+cargo_tests "crates" --workspace --exclude carrack --lib --bins --tests
+cargo_tests "carrack" --package carrack --bins
+cargo_tests "whole system" --package carrack --test it
+
+echo
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
