@@ -4,4 +4,5 @@
 //! Gets digests and specs; knows no image names, no HTTP and no SQL.
 
 pub mod caps;
+pub mod root;
 pub mod spec;
