@@ -3,6 +3,11 @@
 //!
 //! Gets digests and specs; knows no image names, no HTTP and no SQL.
 
+pub mod bridge;
 pub mod caps;
 pub mod root;
+mod netlink;
+mod netns;
+mod nft;
+pub mod ports;
 pub mod spec;

@@ -1,0 +1,146 @@
+//! Reading the rule set back, and notifications about it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use rustix::io::Errno;
+
+use super::{Element, Family, batch::MESSAGE_NEW_ELEMENT, header, message_kind};
+use crate::netlink::{
+    Attributes, DecodeError, Message, NetlinkError, Socket, find, flags, read_be_u32,
+};
+
+const MESSAGE_GET_CHAIN: u8 = 4;
+const MESSAGE_GET_RULE: u8 = 7;
+const MESSAGE_GET_ELEMENT: u8 = 13;
+const MESSAGE_NEW_GENERATION: u8 = 15;
+/// Bytes of `struct nfgenmsg`.
+const FIXED_BYTES: usize = 4;
+
+/// Reads what is in a table.
+#[derive(Debug)]
+pub(crate) struct Tables<'a>(pub(crate) &'a mut Socket);
+
+impl Tables<'_> {
+    /// The elements of a set, sorted; none when set or table does not exist.
+    pub(crate) fn elements(
+        &mut self,
+        family: Family,
+        table: &str,
+        set: &str,
+    ) -> Result<Vec<Element>, NetlinkError> {
+        let mut message = dump_message(MESSAGE_GET_ELEMENT, family);
+        message.put_text(1, table);
+        message.put_text(2, set);
+        let mut elements = Vec::new();
+        let result = self.0.dump(message, |kind, payload| {
+            if kind == message_kind(MESSAGE_NEW_ELEMENT) {
+                read_elements(payload, &mut elements)?;
+            }
+            Ok(())
+        });
+        absent_is_empty(result.map(|_| ()))?;
+        elements.sort();
+        Ok(elements)
+    }
+
+    /// A hash of all chains and rules of a table, without handles, counters
+    /// and elements; equal as long as nobody changes them. It holds within
+    /// one process only.
+    pub(crate) fn fingerprint(&mut self, family: Family, table: &str) -> Result<u64, NetlinkError> {
+        let mut hasher = DefaultHasher::new();
+        let wanted = table_attribute(table);
+        // Name, hook (number and priority), policy, type.
+        let message = dump_message(MESSAGE_GET_CHAIN, family);
+        self.hash(message, &wanted, &[3, 4, 5, 7], &mut hasher)?;
+        // Chain and expressions.
+        let mut message = dump_message(MESSAGE_GET_RULE, family);
+        message.put_text(1, table);
+        self.hash(message, &wanted, &[2, 4], &mut hasher)?;
+        Ok(hasher.finish())
+    }
+
+    fn hash(
+        &mut self,
+        message: Message,
+        table: &[u8],
+        kinds: &[u16],
+        hasher: &mut DefaultHasher,
+    ) -> Result<(), NetlinkError> {
+        let result = self.0.dump(message, |_, payload| {
+            let attributes = Attributes::after(payload, FIXED_BYTES);
+            if find(attributes.clone(), 1)? != Some(table) {
+                return Ok(());
+            }
+            for attribute in attributes {
+                let (kind, value) = attribute?;
+                if kinds.contains(&kind) {
+                    (kind, value).hash(hasher);
+                }
+            }
+            Ok(())
+        });
+        absent_is_empty(result.map(|_| ()))
+    }
+}
+
+/// What a notification says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Something of the named table changed.
+    Table(String),
+    /// A transaction ended; the thread that made it.
+    Committed { thread: u32 },
+}
+
+/// Reads a notification; those that do not matter here are `None`.
+pub(crate) fn parse_event(kind: u16, payload: &[u8]) -> Option<Event> {
+    let attributes = Attributes::after(payload, FIXED_BYTES);
+    if kind == message_kind(MESSAGE_NEW_GENERATION) {
+        let thread = find(attributes, 2).ok()??;
+        return Some(Event::Committed {
+            thread: read_be_u32(thread)?,
+        });
+    }
+    // The first attribute of every other object is its table's name.
+    let name = find(attributes, 1).ok()??.strip_suffix(&[0])?;
+    Some(Event::Table(std::str::from_utf8(name).ok()?.to_owned()))
+}
+
+fn dump_message(operation: u8, family: Family) -> Message {
+    Message::new(
+        message_kind(operation),
+        flags::REQUEST | flags::DUMP,
+        &header(family as u8, 0),
+    )
+}
+
+fn table_attribute(table: &str) -> Vec<u8> {
+    [table.as_bytes(), &[0]].concat()
+}
+
+fn read_elements(payload: &[u8], elements: &mut Vec<Element>) -> Result<(), DecodeError> {
+    let Some(list) = find(Attributes::after(payload, FIXED_BYTES), 3)? else {
+        return Ok(());
+    };
+    for item in Attributes::new(list) {
+        let (_, item) = item?;
+        let value = |kind| -> Result<Vec<u8>, DecodeError> {
+            let outer = find(Attributes::new(item), kind)?.unwrap_or_default();
+            Ok(find(Attributes::new(outer), 1)?
+                .unwrap_or_default()
+                .to_vec())
+        };
+        elements.push(Element {
+            key: value(1)?,
+            data: value(2)?,
+        });
+    }
+    Ok(())
+}
+
+fn absent_is_empty(result: Result<(), NetlinkError>) -> Result<(), NetlinkError> {
+    match result {
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
