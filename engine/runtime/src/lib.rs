@@ -5,9 +5,9 @@
 
 pub mod bridge;
 pub mod caps;
-pub mod root;
 mod netlink;
 mod netns;
 mod nft;
 pub mod ports;
+pub mod root;
 pub mod spec;
