@@ -158,6 +158,7 @@ fn counter(plan: &Plan, index: usize, triggers: &[Instruction]) -> Counter {
         },
         total: usize::from(from) + triggers.len() + counted.count(),
         done: 0,
+        triggered: false,
     }
 }
 
@@ -171,7 +172,8 @@ fn lower_stage(
     let mut stage = begin(&mut context).map_err(|problem| problem.at(&file, text.span, "FROM"))?;
     let expansion = Expansion::new(plan.dockerfile.directives.escape);
     let mut cmd_given = false;
-    for node in triggers.iter().chain(&text.instructions) {
+    for (at, node) in triggers.iter().chain(&text.instructions).enumerate() {
+        context.counter.triggered = at < triggers.len();
         let lowered = match &node.kind {
             Kind::Run(run) => run::lower(node, run, &mut stage, &mut context, expansion),
             Kind::Copy(copy) | Kind::Add(copy) => {
@@ -241,7 +243,7 @@ impl Context<'_> {
         let node = Node {
             platform: Some(base.platform.clone()),
             command,
-            span: Some(span),
+            spans: vec![span],
             ..Node::new(source, Vec::new(), name(&pinned))
         };
         self.graph.add(node).map(Some)

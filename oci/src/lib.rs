@@ -9,6 +9,7 @@
 pub mod client;
 mod config;
 mod digest;
+pub mod ignore;
 mod manifest;
 mod media_type;
 mod platform;

@@ -92,7 +92,10 @@ pub(super) fn lower(
     match chmod.as_deref().map(names::file_mode).transpose()? {
         None => {}
         Some(FileMode::Bits(bits)) => template.mode = bits,
-        Some(FileMode::Symbolic(text)) => template.mode_str = text,
+        Some(FileMode::Symbolic(text)) => {
+            template.mode = 0;
+            template.mode_str = text;
+        }
     }
 
     let keyword = node.kind.name();
@@ -155,7 +158,7 @@ pub(super) fn lower(
     let name = context.counter.next(&shown);
     let (file, inputs) = actions.finish(stage.files);
     let vertex = Node {
-        span: Some(node.span),
+        spans: vec![node.span],
         ignore_cache: context.plan.options.no_cache,
         ..Node::new(file, inputs, name)
     };

@@ -11,20 +11,11 @@ const ENVIRONMENT_BYTES_MAX: usize = 1 << 20;
 /// Most variables: names are looked up by walking the list.
 const VARIABLES_MAX: usize = 10_000;
 
-/// `NAME=value` pairs in the order in which the names were first set.
+/// `NAME=value` pairs in the order in which they were last set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Environment(Vec<(String, String)>);
 
 impl Environment {
-    pub(super) fn from_list(list: &[String]) -> Self {
-        let mut environment = Self::default();
-        for entry in list {
-            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-            environment.put(name, value);
-        }
-        environment
-    }
-
     /// # Errors
     /// When the environment grows over its limit.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
@@ -38,11 +29,10 @@ impl Environment {
         Ok(())
     }
 
+    /// Sets a variable; one that was set already moves to the end.
     pub(super) fn put(&mut self, name: &str, value: &str) {
-        match self.0.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => value.clone_into(old),
-            None => self.0.push((name.to_owned(), value.to_owned())),
-        }
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.to_owned(), value.to_owned()));
     }
 
     pub(super) fn to_list(&self) -> Vec<String> {

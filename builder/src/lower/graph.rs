@@ -36,7 +36,8 @@ pub(super) struct Node {
     pub(super) name: String,
     /// The instruction's text, where BuildKit's clients look for it.
     pub(super) command: Option<String>,
-    pub(super) span: Option<Span>,
+    /// The instructions that it comes from.
+    pub(super) spans: Vec<Span>,
     pub(super) ignore_cache: bool,
 }
 
@@ -48,7 +49,7 @@ impl Node {
             platform: None,
             name: name.into(),
             command: None,
-            span: None,
+            spans: Vec::new(),
             ignore_cache: false,
         }
     }
@@ -57,6 +58,7 @@ impl Node {
 #[derive(Debug)]
 pub(super) struct Graph {
     nodes: Vec<Node>,
+    known: HashMap<(Vec<NodeId>, Digest), NodeId>,
     bytes: usize,
 }
 
@@ -65,21 +67,33 @@ impl Graph {
         let context = SourceOp::default();
         Self {
             nodes: vec![Node::new(op::Op::Source(context), Vec::new(), "")],
+            known: HashMap::new(),
             bytes: 0,
         }
     }
 
+    /// Adds a vertex, or finds it: instructions that do the same to the same
+    /// input are one vertex, under the name that the first of them gave it.
+    ///
     /// # Errors
     /// When the graph grows over its limit.
     pub(super) fn add(&mut self, node: Node) -> Result<NodeId, Problem> {
-        self.bytes += op_of(&node).encoded_len() + node.name.len();
+        let bytes = op_of(&node).encode_to_vec();
+        self.bytes += bytes.len() + node.name.len();
         if self.bytes > DEFINITION_BYTES_MAX {
             return Err(Problem::too_large(format!(
                 "the Dockerfile makes a build graph of more than {DEFINITION_BYTES_MAX} bytes; use fewer instructions or less text in ENV and heredocs"
             )));
         }
+        let key = (node.inputs.clone(), Digest::sha256(&bytes));
+        if let Some(known) = self.known.get(&key) {
+            self.nodes[known.0].spans.extend(node.spans);
+            return Ok(*known);
+        }
+        let id = NodeId(self.nodes.len());
         self.nodes.push(node);
-        Ok(NodeId(self.nodes.len() - 1))
+        self.known.insert(key, id);
+        Ok(id)
     }
 
     pub(super) fn set_context(&mut self, node: Node) {
@@ -167,13 +181,10 @@ impl Writer {
         let bytes = op.encode_to_vec();
         let digest = Digest::sha256(&bytes).to_string();
         self.digests.insert(id, digest.clone());
-        if let Some(span) = node.span {
+        if !node.spans.is_empty() {
             let locations = self.locations.entry(digest.clone()).or_default();
-            locations.locations.push(location(span));
-        }
-        // Two instructions may be one vertex: it runs once, under the name of the first.
-        if self.metadata.contains_key(&digest) {
-            return;
+            let spans = node.spans.iter().copied();
+            locations.locations.extend(spans.map(location));
         }
         let mut description = BTreeMap::from([("llb.customname".to_owned(), node.name.clone())]);
         if let Some(command) = &node.command {

@@ -78,7 +78,7 @@ pub(super) fn lower(
     let vertex = Node {
         platform: Some(stage.platform.clone()),
         command: Some(node.source.clone()),
-        span: Some(node.span),
+        spans: vec![node.span],
         ignore_cache: context.plan.options.no_cache,
         ..Node::new(op::Op::Exec(exec), inputs, name)
     };
@@ -165,18 +165,10 @@ fn mount(
             given.kind.name()
         )));
     }
-    if given.target.is_empty() {
-        return Err(Problem::invalid(format!(
-            "RUN --mount=type={} needs a target",
-            given.kind.name()
-        )));
-    }
+    // Without a target it is the working directory.
     let target = names::absolute(stage.working_dir(), &given.target, false);
     if target == "/" {
-        return Err(Problem::invalid(format!(
-            "invalid mount target {:?}",
-            given.target
-        )));
+        return Err(Problem::invalid(format!("invalid mount target {target:?}")));
     }
     let mut mount = Mount {
         dest: target.clone(),

@@ -55,6 +55,8 @@ pub(super) struct Counter {
     pub(super) stage: String,
     pub(super) total: usize,
     pub(super) done: usize,
+    /// The step comes from a trigger of the base image.
+    pub(super) triggered: bool,
 }
 
 impl Counter {
@@ -63,8 +65,11 @@ impl Counter {
         let width = self.total.max(1).to_string().len();
         let gap = if self.stage.is_empty() { "" } else { " " };
         format!(
-            "[{}{gap}{:width$}/{}] {text}",
-            self.stage, self.done, self.total
+            "[{}{gap}{:width$}/{}] {}{text}",
+            self.stage,
+            self.done,
+            self.total,
+            if self.triggered { "ONBUILD " } else { "" }
         )
     }
 }
@@ -257,13 +262,18 @@ impl Configure<'_, '_> {
 
     fn env(&mut self, pairs: &[Pair]) -> Result<String, Problem> {
         let mut text = "ENV".to_owned();
-        let mut image = Environment::from_list(&self.stage.image.config.env);
         for (name, value) in self.expand_pairs(pairs)? {
             text.push_str(&format!(" {name}={value}"));
             self.stage.environment.set(&name, &value)?;
-            image.set(&name, &value)?;
+            // In the image a variable keeps its place.
+            let entry = format!("{name}={value}");
+            let env = &mut self.stage.image.config.env;
+            let named = |old: &&mut String| old.split('=').next() == Some(&name);
+            match env.iter_mut().find(named) {
+                Some(old) => *old = entry,
+                None => env.push(entry),
+            }
         }
-        self.stage.image.config.env = image.to_list();
         Ok(text)
     }
 
@@ -351,7 +361,7 @@ impl Configure<'_, '_> {
             });
             let inputs = self.stage.files.into_iter().collect();
             let mkdir = Node {
-                span: Some(node.span),
+                spans: vec![node.span],
                 ignore_cache: self.context.plan.options.no_cache,
                 ..Node::new(file, inputs, name)
             };
@@ -438,7 +448,7 @@ pub(super) fn inline_file(
         actions: vec![action],
     });
     graph.add(Node {
-        span: Some(span),
+        spans: vec![span],
         ..Node::new(file, Vec::new(), "[internal] preparing inline document")
     })
 }
