@@ -10,9 +10,8 @@ mod endpoint;
 mod path;
 
 use bytes::Bytes;
-use futures_util::Stream;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
@@ -61,7 +60,6 @@ impl Call {
 /// An upgraded connection: raw bytes in both directions.
 #[derive(Debug)]
 pub struct Hijacked {
-    pub headers: HeaderMap,
     pub io: TokioIo<Upgraded>,
 }
 
@@ -76,10 +74,6 @@ impl Engine {
             prefix,
             debug,
         }
-    }
-
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
     }
 
     /// A request whose answer is JSON.
@@ -152,32 +146,6 @@ impl Engine {
         succeed(self.send(request).await?).await
     }
 
-    /// Uploads a stream of unknown length.
-    ///
-    /// # Errors
-    /// No engine, its error answer, or a failure of the stream itself.
-    pub async fn upload<S>(
-        &self,
-        method: Method,
-        path: &str,
-        call: Call,
-        content_type: &'static str,
-        content: S,
-    ) -> Result<Response<Incoming>, CliError>
-    where
-        S: Stream<Item = std::io::Result<Bytes>> + Send + Sync + 'static,
-    {
-        use futures_util::TryStreamExt as _;
-        let body = StreamBody::new(content.map_ok(hyper::body::Frame::data));
-        let body = http_body_util::BodyExt::boxed(body);
-        let mut request = self.request(method, path, &call, body)?;
-        request.headers_mut().insert(
-            header::CONTENT_TYPE,
-            header::HeaderValue::from_static(content_type),
-        );
-        succeed(self.send(request).await?).await
-    }
-
     /// A `POST` that turns the connection into a raw one (attach, exec).
     ///
     /// # Errors
@@ -206,12 +174,10 @@ impl Engine {
                 response.status()
             )));
         }
-        let headers = response.headers().clone();
         let io = hyper::upgrade::on(response)
             .await
             .map_err(|error| CliError::Disconnected(error.to_string()))?;
         Ok(Hijacked {
-            headers,
             io: TokioIo::new(io),
         })
     }

@@ -4,11 +4,7 @@
 
 mod file;
 
-use std::{
-    env,
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{env, ffi::OsString, path::PathBuf};
 
 use clap::Args;
 
@@ -56,7 +52,6 @@ pub struct Settings {
     pub endpoint: Endpoint,
     /// Base URL without a slash at its end.
     pub server: String,
-    pub config_dir: PathBuf,
     pub config: ConfigFile,
     /// Pins the API version in request paths.
     pub api_version: Option<String>,
@@ -96,7 +91,6 @@ impl Settings {
             endpoint,
             server: server.trim_end_matches('/').to_owned(),
             config: ConfigFile::load(&config_dir)?,
-            config_dir,
             api_version: text("DOCKER_API_VERSION"),
             default_platform: text("DOCKER_DEFAULT_PLATFORM"),
             color: text("NO_COLOR").is_none() && text("TERM").is_none_or(|term| term != "dumb"),
@@ -122,11 +116,6 @@ pub fn variable(name: &str) -> Option<String> {
 /// The directory that relative paths of `-v ./x:/x` start from.
 pub fn current_dir() -> Result<PathBuf, CliError> {
     env::current_dir().map_err(|error| CliError::io("cannot read the current directory", error))
-}
-
-/// `path` from the root, without resolving links.
-pub fn absolute(path: &Path) -> Result<PathBuf, CliError> {
-    Ok(current_dir()?.join(path))
 }
 
 fn text(name: &str) -> Option<String> {

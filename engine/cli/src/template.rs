@@ -14,7 +14,7 @@ mod printf;
 mod value;
 
 pub use functions::quote;
-pub use value::{Map, Method, Value};
+pub use value::{Map, Value};
 
 /// The text of a template is wrong.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

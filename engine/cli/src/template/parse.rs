@@ -71,14 +71,14 @@ pub(super) fn parse(source: &str) -> Result<Vec<Node>, ParseError> {
     };
     let (nodes, end) = parser.list()?;
     match end {
-        End::Eof => Ok(nodes),
-        End::Else(at) => Err(ParseError::new(source, at, "unexpected {{else}}")),
-        End::End(at) => Err(ParseError::new(source, at, "unexpected {{end}}")),
+        Stop::Eof => Ok(nodes),
+        Stop::Else(at) => Err(ParseError::new(source, at, "unexpected {{else}}")),
+        Stop::End(at) => Err(ParseError::new(source, at, "unexpected {{end}}")),
     }
 }
 
 /// What ended a list of nodes. After `Else`, the parser stands behind the word.
-enum End {
+enum Stop {
     Eof,
     Else(usize),
     End(usize),
@@ -157,7 +157,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn list(&mut self) -> Result<(Vec<Node>, End), ParseError> {
+    fn list(&mut self) -> Result<(Vec<Node>, Stop), ParseError> {
         let mut nodes = Vec::new();
         while let Some(token) = self.take() {
             if let Kind::Text(text) = token.kind {
@@ -173,11 +173,11 @@ impl Parser<'_> {
                 "end" => {
                     self.next += 1;
                     self.close("end")?;
-                    return Ok((nodes, End::End(token.at)));
+                    return Ok((nodes, Stop::End(token.at)));
                 }
                 "else" => {
                     self.next += 1;
-                    return Ok((nodes, End::Else(token.at)));
+                    return Ok((nodes, Stop::Else(token.at)));
                 }
                 "if" | "with" | "range" => {
                     self.next += 1;
@@ -206,7 +206,7 @@ impl Parser<'_> {
             };
             nodes.push(node);
         }
-        Ok((nodes, End::Eof))
+        Ok((nodes, Stop::Eof))
     }
 
     fn control(&mut self, word: &str) -> Result<Node, ParseError> {
@@ -223,9 +223,9 @@ impl Parser<'_> {
         }
         self.scope.truncate(variables);
         let otherwise = match end {
-            End::End(_) => Vec::new(),
-            End::Eof => return Err(self.error("unexpected EOF")),
-            End::Else(_) => self.otherwise(word)?,
+            Stop::End(_) => Vec::new(),
+            Stop::Eof => return Err(self.error("unexpected EOF")),
+            Stop::Else(_) => self.otherwise(word)?,
         };
         self.scope.truncate(variables);
         self.depth -= 1;
@@ -253,13 +253,13 @@ impl Parser<'_> {
         }
         self.close("else")?;
         match self.list()? {
-            (nodes, End::End(_)) => Ok(nodes),
-            (_, End::Else(at)) => Err(ParseError::new(
+            (nodes, Stop::End(_)) => Ok(nodes),
+            (_, Stop::Else(at)) => Err(ParseError::new(
                 self.source,
                 at,
                 "expected end; found {{else}}",
             )),
-            (_, End::Eof) => Err(self.error("unexpected EOF")),
+            (_, Stop::Eof) => Err(self.error("unexpected EOF")),
         }
     }
 

@@ -19,7 +19,7 @@ fn data() -> Value {
 #[track_caller]
 fn check(template: &str, expected: &str) {
     let out = Template::parse(template)
-        .and_then(|t| Ok(t.render(&data()).map_err(|e| e.to_string())))
+        .map(|t| t.render(&data()).map_err(|e| e.to_string()))
         .unwrap_or_else(|e| Err(e.to_string()));
     assert_eq!(out.as_deref(), Ok(expected), "{template}");
 }
