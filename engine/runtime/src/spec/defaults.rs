@@ -25,6 +25,8 @@ const MASKED: &[&str] = &[
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    // `cpu*` stands for every processor.
+    "/sys/devices/system/cpu/cpu*/thermal_throttle",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
@@ -75,7 +77,7 @@ impl ContainerSpec {
             hostname: id.chars().take(12).collect(),
             domainname: String::new(),
             mounts: default_mounts(),
-            masked_paths: default_masked_paths(),
+            masked_paths: MASKED.iter().map(|&p| p.to_owned()).collect(),
             read_only_paths: READ_ONLY.iter().map(|&p| p.to_owned()).collect(),
             devices: Vec::new(),
             namespaces: Namespaces::default(),
@@ -139,10 +141,4 @@ fn default_mounts() -> Vec<Mount> {
         mount("/sys", MountKind::Sysfs, true),
         mount("/sys/fs/cgroup", MountKind::Cgroup, true),
     ]
-}
-
-/// The fixed list; `thermal_throttle` directories, one per processor, are
-/// added by the init process because it knows how many exist.
-fn default_masked_paths() -> Vec<String> {
-    MASKED.iter().map(|&p| p.to_owned()).collect()
 }

@@ -1,0 +1,434 @@
+//! Control groups: one per container, on cgroup v2 or on the separate v1
+//! hierarchies (with or without v2 beside them).
+//!
+//! Stateless: a group is named by its path relative to the hierarchies' roots,
+//! and the kernel holds everything else. Creating, killing and removing are
+//! idempotent, so whoever finds a leftover may clean it up.
+
+mod device;
+mod limits;
+mod stats;
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+pub(crate) use self::device::DevicePolicy;
+pub use self::stats::Stats;
+use crate::spec::Limits;
+
+const MOUNT_POINT: &str = "/sys/fs/cgroup";
+
+/// Where systemd and the machines that tests run on put v2 beside v1.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// v1 hierarchies that every container joins: limits, statistics, pausing and
+/// the device list need them.
+const V1_ALWAYS: [&str; 6] = ["cpu", "cpuacct", "devices", "freezer", "memory", "pids"];
+
+/// `f_type` of the two file systems (linux/magic.h).
+const CGROUP_MAGIC: i64 = 0x0027_e0eb;
+const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    #[error("{limit} cannot be applied: this host has no {controller} cgroup controller")]
+    NoController {
+        limit: &'static str,
+        controller: &'static str,
+    },
+    #[error("{action} {path}")]
+    System {
+        action: &'static str,
+        path: String,
+        source: io::Error,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+/// A control group by path, e.g. `carrack/<id>`.
+#[derive(Debug, Clone)]
+pub(crate) struct Cgroup {
+    path: String,
+    version: Version,
+}
+
+impl Cgroup {
+    pub(crate) fn new(path: &str) -> Cgroup {
+        let version = match magic(Path::new(MOUNT_POINT)) {
+            Some(CGROUP2_MAGIC) => Version::V2,
+            _ => Version::V1,
+        };
+        Cgroup {
+            path: path.trim_matches('/').to_owned(),
+            version,
+        }
+    }
+
+    /// Makes the group in every hierarchy it needs and applies the limits.
+    /// Returns what could be applied only in part.
+    pub(crate) fn create(
+        &self,
+        limits: &Limits,
+        devices: &DevicePolicy,
+    ) -> Result<Vec<String>, CgroupError> {
+        match self.version {
+            Version::V1 => {
+                let extra = [
+                    (
+                        "cpuset",
+                        limits.cpuset_cpus.is_some() || limits.cpuset_mems.is_some(),
+                    ),
+                    ("blkio", limits.blkio_weight.is_some()),
+                ];
+                let extra = extra
+                    .iter()
+                    .filter(|(_, wanted)| *wanted)
+                    .map(|(name, _)| *name);
+                for controller in V1_ALWAYS.into_iter().chain(extra) {
+                    if let Some(root) = v1_root(controller) {
+                        self.make_v1(controller, &root)?;
+                    }
+                }
+            }
+            Version::V2 => self.make_v2()?,
+        }
+        let warnings = self.apply(limits)?;
+        self.restrict_devices(devices)?;
+        Ok(warnings)
+    }
+
+    fn make_v1(&self, controller: &str, root: &Path) -> Result<(), CgroupError> {
+        let mut dir = root.to_owned();
+        for part in self.path.split('/') {
+            let parent = dir.clone();
+            dir.push(part);
+            make_dir(&dir)?;
+            if controller == "cpuset" {
+                // A group without processors or memory nodes takes no process.
+                for file in ["cpuset.cpus", "cpuset.mems"] {
+                    if read(&dir.join(file)).unwrap_or_default().trim().is_empty() {
+                        let inherited = read(&parent.join(file)).unwrap_or_default();
+                        write(&dir.join(file), inherited.trim())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn make_v2(&self) -> Result<(), CgroupError> {
+        let mut dir = PathBuf::from(MOUNT_POINT);
+        for part in self.path.split('/') {
+            // Controllers that this host lacks are reported when a limit
+            // needs them.
+            for controller in ["cpu", "cpuset", "io", "memory", "pids"] {
+                let _ = write(
+                    &dir.join("cgroup.subtree_control"),
+                    &format!("+{controller}"),
+                );
+            }
+            dir.push(part);
+            make_dir(&dir)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the calling process in. On v2 the process is born in the group
+    /// instead, see [`Cgroup::v2_directory`].
+    pub(crate) fn join(&self) -> Result<(), CgroupError> {
+        if self.version == Version::V2 {
+            return Ok(());
+        }
+        for dir in self.directories() {
+            // `tasks` and 0 move one thread, the caller, without the lock over
+            // all processes that `cgroup.procs` takes: 8 grace periods less.
+            write(&dir.join("tasks"), "0")?;
+        }
+        Ok(())
+    }
+
+    /// The directory to give to clone3 (`CLONE_INTO_CGROUP`); `None` on v1.
+    pub(crate) fn v2_directory(&self) -> Result<Option<OwnedFd>, CgroupError> {
+        if self.version == Version::V1 {
+            return Ok(None);
+        }
+        let dir = Path::new(MOUNT_POINT).join(&self.path);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&dir, flags, Mode::empty())
+            .map(Some)
+            .map_err(|e| failed("open", &dir, e.into()))
+    }
+
+    /// Existing v1 controllers, for the container's own view; `None` on v2.
+    pub(crate) fn v1_controllers(&self) -> Option<Vec<&'static str>> {
+        (self.version == Version::V1).then(|| {
+            let all = V1_ALWAYS.into_iter().chain(["cpuset", "blkio"]);
+            all.filter(|c| v1_root(c).is_some_and(|root| root.join(&self.path).is_dir()))
+                .collect()
+        })
+    }
+
+    /// How many processes the kernel killed for want of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        let file = match self.version {
+            Version::V1 => self.v1_file("memory", "memory.oom_control"),
+            Version::V2 => Some(
+                Path::new(MOUNT_POINT)
+                    .join(&self.path)
+                    .join("memory.events"),
+            ),
+        };
+        let text = file.and_then(|file| read(&file).ok()).unwrap_or_default();
+        stats::field(&text, "oom_kill").unwrap_or(0)
+    }
+
+    /// Kills every process in the group and returns when none is left alive.
+    /// Zombies are left to their parents.
+    pub(crate) fn kill_all(&self) -> Result<(), CgroupError> {
+        if self.version == Version::V2 {
+            let file = Path::new(MOUNT_POINT).join(&self.path).join("cgroup.kill");
+            match write(&file, "1") {
+                Err(CgroupError::System { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    return Ok(());
+                }
+                result => result?,
+            }
+        }
+        // On v1 a process may fork between the list and the kill; on v2 this
+        // only waits.
+        loop {
+            let pidfds: Vec<OwnedFd> = self
+                .processes()
+                .into_iter()
+                .filter_map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
+                .collect();
+            if pidfds.is_empty() {
+                return Ok(());
+            }
+            for pidfd in &pidfds {
+                let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+            }
+            for pidfd in &pidfds {
+                let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+                while poll(&mut fds, None) == Err(Errno::INTR) {}
+            }
+            // A process whose parent has not reaped it stays listed on v1.
+            if pidfds.len() == self.processes().len() && self.all_dead() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether only zombies are listed.
+    fn all_dead(&self) -> bool {
+        self.processes().into_iter().all(|pid| {
+            let stat = read(Path::new(&format!("/proc/{}/stat", pid.as_raw_pid())));
+            // The state follows the name, which may contain anything but the
+            // last closing parenthesis.
+            stat.map_or(true, |s| {
+                s.rsplit_once(") ")
+                    .is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+            })
+        })
+    }
+
+    /// Pids of the group's processes, as the caller's pid namespace sees them.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        let dirs = self.directories();
+        let Some(dir) = dirs.first() else {
+            return Vec::new();
+        };
+        let text = read(&dir.join("cgroup.procs")).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| Pid::from_raw(line.parse().ok()?))
+            .collect()
+    }
+
+    /// Removes the group from all hierarchies. Groups that a container made
+    /// below it go as well.
+    pub(crate) fn remove(&self) -> Result<(), CgroupError> {
+        let mut result = Ok(());
+        for dir in self.directories() {
+            if let Err(error) = remove_tree(&dir)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                result = Err(failed("remove", &dir, error));
+            }
+        }
+        result
+    }
+
+    fn set_frozen(&self, frozen: bool) -> Result<(), CgroupError> {
+        if self.version == Version::V2 {
+            let dir = Path::new(MOUNT_POINT).join(&self.path);
+            return write(&dir.join("cgroup.freeze"), if frozen { "1" } else { "0" });
+        }
+        let file = self
+            .v1_file("freezer", "freezer.state")
+            .ok_or(CgroupError::NoController {
+                limit: "pause",
+                controller: "freezer",
+            })?;
+        let state = if frozen { "FROZEN" } else { "THAWED" };
+        write(&file, state)?;
+        // The kernel moves on from FREEZING whenever somebody looks.
+        while read(&file).map_err(|e| failed("read", &file, e))?.trim() != state {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// The group's existing directories in all hierarchies.
+    fn directories(&self) -> Vec<PathBuf> {
+        let roots: Vec<PathBuf> = match self.version {
+            Version::V2 => vec![PathBuf::from(MOUNT_POINT)],
+            Version::V1 => {
+                let all = ["pids", "cpu", "cpuacct", "devices", "freezer", "memory"];
+                all.into_iter()
+                    .chain(["cpuset", "blkio"])
+                    .filter_map(v1_root)
+                    .collect()
+            }
+        };
+        let mut dirs: Vec<PathBuf> = roots
+            .into_iter()
+            .map(|root| root.join(&self.path))
+            .collect();
+        if self.version == Version::V1 && magic(Path::new(UNIFIED)) == Some(CGROUP2_MAGIC) {
+            dirs.push(Path::new(UNIFIED).join(&self.path));
+        }
+        dirs.retain(|dir| dir.is_dir());
+        dirs
+    }
+
+    /// A control file of an existing v1 group.
+    fn v1_file(&self, controller: &str, file: &str) -> Option<PathBuf> {
+        Some(v1_root(controller)?.join(&self.path).join(file))
+    }
+}
+
+/// Stops all processes of a group until [`thaw`].
+///
+/// # Errors
+/// When the group does not exist or cannot be frozen.
+pub fn freeze(path: &str) -> Result<(), CgroupError> {
+    Cgroup::new(path).set_frozen(true)
+}
+
+/// Undoes [`freeze`].
+///
+/// # Errors
+/// When the group does not exist.
+pub fn thaw(path: &str) -> Result<(), CgroupError> {
+    Cgroup::new(path).set_frozen(false)
+}
+
+/// Changes the limits of a running container.
+///
+/// # Errors
+/// A limit whose controller this host lacks, or that the kernel refuses.
+pub fn update(path: &str, limits: &Limits) -> Result<Vec<String>, CgroupError> {
+    Cgroup::new(path).apply(limits)
+}
+
+/// Kills all processes of a group and waits for their death.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn kill_all(path: &str) -> Result<(), CgroupError> {
+    Cgroup::new(path).kill_all()
+}
+
+/// Removes a group without processes; not an error if it does not exist.
+///
+/// # Errors
+/// `EBUSY` while processes are in it.
+pub fn remove(path: &str) -> Result<(), CgroupError> {
+    Cgroup::new(path).remove()
+}
+
+/// Usage of a group now.
+///
+/// # Errors
+/// When the group does not exist.
+pub fn stats(path: &str) -> Result<Stats, CgroupError> {
+    Cgroup::new(path).stats()
+}
+
+/// The pids in a group, as the calling process sees them.
+pub fn processes(path: &str) -> Vec<u32> {
+    let pids = Cgroup::new(path).processes();
+    pids.into_iter()
+        .map(|pid| pid.as_raw_pid().unsigned_abs())
+        .collect()
+}
+
+/// Mount point of a v1 controller.
+fn v1_root(controller: &str) -> Option<PathBuf> {
+    let root = Path::new(MOUNT_POINT).join(controller);
+    (magic(&root) == Some(CGROUP_MAGIC)).then_some(root)
+}
+
+fn magic(path: &Path) -> Option<i64> {
+    rustix::fs::statfs(path).ok().map(|s| s.f_type)
+}
+
+fn make_dir(dir: &Path) -> Result<(), CgroupError> {
+    match rustix::fs::mkdirat(CWD, dir, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(e) => Err(failed("create", dir, e.into())),
+    }
+}
+
+/// Only directories: the control files vanish with them.
+fn remove_tree(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_dir(dir) {
+        Err(e) if e.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {}
+        result => return result,
+    }
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(dir)
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    std::fs::read_to_string(file)
+}
+
+fn write(file: &Path, value: &str) -> Result<(), CgroupError> {
+    OpenOptions::new()
+        .write(true)
+        .open(file)
+        .and_then(|mut opened| opened.write_all(value.as_bytes()))
+        .map_err(|e| failed("write to", file, e))
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> CgroupError {
+    CgroupError::System {
+        action,
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+#[cfg(test)]
+#[path = "cgroup/tests.rs"]
+mod tests;

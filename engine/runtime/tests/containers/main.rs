@@ -1,0 +1,7 @@
+//! Real containers, made as root from the machine's static busybox.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod harness;
+mod isolation;
+mod lifecycle;
