@@ -1,0 +1,173 @@
+//! Passwords: argon2id, with a bound on how many run at once and a short memory.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use aws_lc_rs::{hmac, rand};
+use oci::Digest;
+use tokio::sync::Semaphore;
+
+use super::{AuthError, AuthSetupError, User};
+
+/// Hashes computed at the same time: each takes 19 MiB and a core for about 30 ms.
+const RUNNING_MAX: usize = 2;
+/// Logins that wait for their turn; more are told to come back.
+const WAITING_MAX: usize = 64;
+/// How long a password that was right is right without hashing. A changed
+/// password is noticed at once, since the stored hash is part of what is remembered.
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// Passwords remembered.
+const REMEMBERED_MAX: usize = 1024;
+/// Longest password that is looked at, in bytes.
+const PASSWORD_BYTES_MAX: usize = 1024;
+
+pub(super) struct Passwords {
+    running: Arc<Semaphore>,
+    waiting: Semaphore,
+    /// Until when a (user, stored hash, password) is known to be right, by keyed hash.
+    right: Mutex<HashMap<[u8; 32], Instant>>,
+    key: hmac::Key,
+    /// Checked in place of the hash of a user that does not exist.
+    decoy: Arc<str>,
+}
+
+impl std::fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passwords")
+    }
+}
+
+impl Passwords {
+    pub(super) fn new() -> Result<Self, AuthSetupError> {
+        let mut key = [0u8; 32];
+        rand::fill(&mut key).map_err(|_| AuthSetupError::Hash("no random numbers".to_owned()))?;
+        Ok(Self {
+            running: Arc::new(Semaphore::new(RUNNING_MAX)),
+            waiting: Semaphore::new(WAITING_MAX),
+            right: Mutex::default(),
+            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+            decoy: hash("no user has this password")?.into(),
+        })
+    }
+
+    pub(super) async fn check(
+        &self,
+        user: Option<Arc<User>>,
+        name: &str,
+        password: &str,
+    ) -> Result<Arc<User>, AuthError> {
+        if password.len() > PASSWORD_BYTES_MAX {
+            return Err(AuthError::BadCredentials);
+        }
+        let stored: Arc<str> = match &user {
+            Some(user) => user.password_hash.as_str().into(),
+            None => Arc::clone(&self.decoy),
+        };
+        let fingerprint = self.fingerprint(name, &stored, password);
+        if let Some(user) = &user
+            && self.is_remembered(&fingerprint)
+        {
+            return Ok(Arc::clone(user));
+        }
+        let _place = self.waiting.try_acquire().map_err(|_| AuthError::Busy)?;
+        let running = Arc::clone(&self.running)
+            .acquire_owned()
+            .await
+            .map_err(|_| AuthError::Busy)?;
+        let password = password.to_owned();
+        let right = tokio::task::spawn_blocking(move || {
+            let _running = running;
+            matches(&stored, &password)
+        })
+        .await
+        .unwrap_or(false);
+        match user {
+            Some(user) if right => {
+                self.remember(fingerprint);
+                Ok(user)
+            }
+            _ => Err(AuthError::BadCredentials),
+        }
+    }
+
+    fn fingerprint(&self, name: &str, stored: &str, password: &str) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [name, stored, password] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(context.sign().as_ref());
+        fingerprint
+    }
+
+    fn is_remembered(&self, fingerprint: &[u8; 32]) -> bool {
+        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        right
+            .get(fingerprint)
+            .is_some_and(|until| *until > Instant::now())
+    }
+
+    fn remember(&self, fingerprint: [u8; 32]) {
+        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        if right.len() >= REMEMBERED_MAX {
+            let now = Instant::now();
+            right.retain(|_, until| *until > now);
+            if right.len() >= REMEMBERED_MAX {
+                right.clear();
+            }
+        }
+        right.insert(fingerprint, Instant::now() + REMEMBERED);
+    }
+}
+
+/// Hashes with argon2id at its recommended cost; a PHC string.
+pub(super) fn hash(password: &str) -> Result<String, AuthSetupError> {
+    Argon2::default()
+        .hash_password(password.as_bytes())
+        .map(|hash| hash.to_string())
+        .map_err(|error| AuthSetupError::Hash(error.to_string()))
+}
+
+/// Compares in constant time, after a full hash.
+pub(super) fn matches(stored: &str, password: &str) -> bool {
+    PasswordHash::new(stored).is_ok_and(|stored| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &stored)
+            .is_ok()
+    })
+}
+
+/// A password for a person to copy once: 24 letters and digits, 143 bits.
+pub(super) fn generate() -> String {
+    random_text(24)
+}
+
+/// `length` characters of `[A-Za-z0-9]`, each with 5.95 bits.
+pub(super) fn random_text(length: usize) -> String {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut text = String::with_capacity(length);
+    let mut bytes = [0u8; 64];
+    while text.len() < length {
+        rand::fill(&mut bytes).expect("the kernel's random source does not fail once seeded");
+        for byte in bytes {
+            // 248 = 4 × 62: what is above would favour the first letters.
+            if byte < 248 && text.len() < length {
+                text.push(char::from(ALPHABET[usize::from(byte % 62)]));
+            }
+        }
+    }
+    text
+}
+
+/// What is stored of a refresh token. Unsalted: the token itself is random.
+pub(super) fn token_hash(token: &str) -> Vec<u8> {
+    Digest::sha256(token.as_bytes()).raw().to_vec()
+}
