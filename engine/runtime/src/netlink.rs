@@ -10,12 +10,14 @@
 
 mod address;
 mod attribute;
+mod conntrack;
 mod link;
 mod message;
 mod socket;
 
 pub(crate) use address::Route;
 pub(crate) use attribute::{Attributes, find, read_be_u32};
+pub(crate) use conntrack::forget_udp;
 pub(crate) use link::{Link, Veth};
 pub(crate) use message::{DecodeError, Message, flags};
 pub(crate) use socket::{NetlinkError, Protocol, Socket};

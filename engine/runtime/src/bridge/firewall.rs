@@ -17,8 +17,9 @@ use super::{
     rules::{BOUND, OPEN, PEERS, Port, add_ingress, add_translation, peer_element},
 };
 use crate::{
-    netlink::{NetlinkError, Protocol, Socket},
+    netlink::{NetlinkError, Protocol, Socket, forget_udp},
     nft::{Batch, Element, Family, Tables},
+    ports,
 };
 
 /// The tables of one bridge.
@@ -99,11 +100,12 @@ impl Firewall {
         for (set, elements) in elements {
             self.ports.entry(set).or_default().extend(elements);
         }
-        let result = self.apply(batch);
-        if result.is_err() {
+        if let Err(error) = self.apply(batch) {
             self.forget(ports);
+            return Err(error);
         }
-        result
+        self.forget_connections(ports);
+        Ok(())
     }
 
     /// Takes the ports and, when the container goes, its peer entry away.
@@ -123,7 +125,27 @@ impl Firewall {
                 batch.delete_elements(Family::Bridge, &self.cfg.table, PEERS.name, &[element]);
             }
         }
-        self.apply(batch)
+        let applied = self.apply(batch);
+        self.forget_connections(ports);
+        applied
+    }
+
+    /// UDP clients that keep their port would stay with the earlier target.
+    fn forget_connections(&mut self, ports: &[(Port, Ipv4Addr, u16)]) {
+        let udp = ports
+            .iter()
+            .map(|(port, ..)| port)
+            .filter(|port| port.protocol == ports::Protocol::Udp);
+        for port in udp {
+            if let Err(error) = forget_udp(&mut self.socket, port.host_ip, port.port) {
+                tracing::warn!(
+                    bridge.name = self.cfg.name,
+                    port = port.port,
+                    error = &error as &dyn std::error::Error,
+                    "cannot forget UDP connections: their clients stay with the earlier target"
+                );
+            }
+        }
     }
 
     /// Lets a container use its addresses.

@@ -168,6 +168,51 @@ fn unpublished_ports_are_closed_to_the_outside() {
     });
 }
 
+/// The port leads elsewhere now; a client that keeps its own must notice.
+#[test]
+fn udp_client_follows_the_port_to_another_container() {
+    World::run(|world| {
+        let bridge = world.bridge();
+        let client = world.inside(&world.peer, || {
+            let socket = UdpSocket::bind((ANY, 0)).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            socket.connect((HOST, 8053)).unwrap();
+            socket
+        });
+        let other = world.inside(&world.peer, || {
+            let socket = UdpSocket::bind((ANY, 0)).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            socket.connect((HOST, 9053)).unwrap();
+            socket
+        });
+        let ask = |socket: &UdpSocket| {
+            socket.send(b"?")?;
+            socket.recv(&mut [0; 64])
+        };
+        // Nobody is there yet: the host refuses, and tracks the connection.
+        assert!(ask(&client).is_err());
+        let mut keep = Vec::new();
+        for _ in 0..2 {
+            let a = bridge.attach(None).unwrap();
+            let server = world.udp_server(&a.netns, 53);
+            let bound = PortMapping {
+                host_ip: HOST.into(),
+                ..udp(9053, 53)
+            };
+            let ports = bridge.publish(a.address, &[udp(8053, 53), bound]).unwrap();
+            ask(&client).unwrap();
+            ask(&other).unwrap();
+            drop(server);
+            bridge.unpublish(a.address, &ports).unwrap();
+            keep.push(a);
+        }
+    });
+}
+
 #[test]
 fn transit_traffic_is_not_translated() {
     World::run(|world| {

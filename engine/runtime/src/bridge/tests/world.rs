@@ -225,7 +225,8 @@ pub(super) fn silent(to: (Ipv4Addr, u16)) -> bool {
 
 /// Makes the namespace send packets for 127.0.0.1 to a neighbour.
 pub(super) fn forge_loopback(link: &str, via: Ipv4Addr) {
-    ip(&["link", "set", "lo", "down"]);
+    // Its own loopback would take them, even while it is down.
+    ip(&["address", "flush", "dev", "lo"]);
     for (name, value) in [("route_localnet", "1"), ("rp_filter", "0")] {
         crate::netns::write_sysctl(&format!("net/ipv4/conf/{link}/{name}"), value).unwrap();
     }
