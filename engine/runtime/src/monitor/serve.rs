@@ -524,19 +524,14 @@ impl Monitoring {
     }
 
     /// Waits until every daemon that is still connected has everything.
-    /// Whether at least one has.
+    /// Whether at least one has. Connections stay open: their end says that
+    /// this process is done.
     fn tell_all(&mut self) -> bool {
-        let mut told = false;
-        while let Some((&token, connection)) = self.connections.first_key_value() {
-            if !connection.has_unsent() {
-                told = true;
-                self.connections.remove(&token);
-                continue;
-            }
-            let mut fds = [PollFd::new(&connection.stream, PollFlags::OUT)];
+        while let Some(waiting) = self.connections.values().find(|c| c.has_unsent()) {
+            let mut fds = [PollFd::new(&waiting.stream, PollFlags::OUT)];
             let _ = poll(&mut fds, None);
             self.flush_connections();
         }
-        told
+        !self.connections.is_empty()
     }
 }

@@ -243,7 +243,7 @@ fn ends_soon(process: &Path) -> bool {
 
 const APPLETS: &str = "sh cat echo true false ls sleep id mount umount mkdir touch head tail \
     kill ps grep env hostname stat dd wc tty stty chroot readlink mknod ln rm printf tr sort \
-    unshare seq pwd dirname basename test nproc uname ip sysctl";
+    unshare seq pwd dirname basename test nproc uname ip sysctl cut df";
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:App:/home/app:/bin/sh\n";
 const GROUP: &str = "root:x:0:\napp:x:1001:\nshared:x:2000:app\n";

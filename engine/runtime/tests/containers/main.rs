@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod advisories;
+mod exec;
 mod harness;
 mod isolation;
 mod lifecycle;
+mod limits;
