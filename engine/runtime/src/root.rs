@@ -36,7 +36,7 @@ use rustix::{
 };
 
 pub(crate) use attributes::Xattr;
-pub use copy::{Conflict, Copied, CopyOptions, Select};
+pub use copy::{Conflict, Copied, CopyOptions, ModeOf, Select};
 pub(crate) use error::ErrnoContext;
 pub use error::PathError;
 pub use metadata::{FileKind, Metadata};
@@ -290,6 +290,15 @@ impl Root {
         let (dir, name) = self.parent_of(path, false)?;
         let target = rustix::fs::readlinkat(&dir, &name, Vec::new()).at("readlink", path)?;
         Ok(PathBuf::from(OsStr::from_bytes(target.to_bytes())))
+    }
+
+    /// The extended attributes of `path` itself, sorted by name, without those
+    /// that steer overlayfs.
+    pub fn attributes(&self, path: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>, PathError> {
+        let fd = self.open_path_nofollow(path)?;
+        let mut attributes = list_xattrs(fd.as_fd()).at("read attributes of", path)?;
+        attributes.retain(|(name, _)| !is_reserved_xattr(name));
+        Ok(attributes)
     }
 
     /// The names in the directory `path`, sorted bytewise, without `.` and `..`.

@@ -45,6 +45,9 @@ pub enum Conflict {
 /// Chooses entries by their path below the source and their type.
 pub type Select<'a> = dyn Fn(&Path, FileKind) -> bool + 'a;
 
+/// Makes the permission bits of a copy from those of its source and its type.
+pub type ModeOf<'a> = dyn Fn(u32, FileKind) -> u32 + 'a;
+
 /// How a copy differs from its source.
 #[derive(Clone, Copy, Default)]
 pub struct CopyOptions<'a> {
@@ -52,6 +55,8 @@ pub struct CopyOptions<'a> {
     pub owner: Option<(u32, u32)>,
     /// Permission bits of everything copied but symbolic links.
     pub mode: Option<u32>,
+    /// As `mode`, where the bits depend on the file; `mode` wins.
+    pub mode_of: Option<&'a ModeOf<'a>>,
     /// Modification time of everything copied: seconds since the epoch.
     pub mtime: Option<i64>,
     pub conflict: Conflict,
@@ -335,7 +340,10 @@ impl Copier<'_> {
         let (uid, gid) = self.options.owner.unwrap_or((metadata.uid, metadata.gid));
         let mode = match metadata.kind {
             FileKind::Symlink => None,
-            _ => Some(self.options.mode.unwrap_or(metadata.mode)),
+            kind => Some(self.options.mode.unwrap_or_else(|| {
+                let mode_of = self.options.mode_of;
+                mode_of.map_or(metadata.mode, |mode_of| mode_of(metadata.mode, kind))
+            })),
         };
         let mtime = match self.options.mtime {
             Some(tv_sec) => Timespec { tv_sec, tv_nsec: 0 },
