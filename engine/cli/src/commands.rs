@@ -23,7 +23,13 @@ mod volume;
 
 use clap::Subcommand;
 
-use crate::{client::Engine, config::Settings, error::CliError, output};
+use crate::{
+    build::{BuildImage, BuildsCommand},
+    client::Engine,
+    config::Settings,
+    error::CliError,
+    output,
+};
 
 /// What every command works with.
 #[derive(Debug)]
@@ -51,6 +57,8 @@ pub enum Command {
     Push(pull::Push),
     /// List images
     Images(images::Images),
+    /// Build an image from a Dockerfile on a Carrack server
+    Build(Box<BuildImage>),
     /// Log in to a registry
     Login(login::Login),
     /// Log out of a registry
@@ -97,6 +105,9 @@ pub enum Command {
     /// Show what happens in the engine
     Events(events::Events),
 
+    /// Commands on the builds of a Carrack server
+    #[command(subcommand)]
+    Builds(BuildsCommand),
     /// Commands on containers
     #[command(subcommand)]
     Container(containers::ContainerCommand),
@@ -128,6 +139,8 @@ impl Command {
             Self::Pull(command) => command.run(ctx).await,
             Self::Push(command) => command.run(ctx).await,
             Self::Images(command) => command.run(ctx).await,
+            Self::Build(command) => command.run(&ctx.settings).await,
+            Self::Builds(command) => command.run(&ctx.settings).await,
             Self::Login(command) => command.run(ctx).await,
             Self::Logout(command) => command.run(ctx).await,
             Self::Version(command) => command.run(ctx).await,
