@@ -126,7 +126,8 @@ impl fmt::Display for MacAddress {
 #[derive(Debug, Clone)]
 pub struct BridgeConfig {
     /// Interface name, for example `carrack0`. The host ends of the containers'
-    /// links are `<name>.<host part of the address in hex>`.
+    /// links are `<name>.<host part of the address in hex>`, or begin with a
+    /// hash of the name where that would be too long.
     pub name: String,
     pub subnet: Subnet,
     pub mtu: u32,
@@ -151,15 +152,13 @@ impl BridgeConfig {
 
     /// Checks what the kernel would refuse later or read differently.
     pub(super) fn validate(&self) -> Result<(), NetError> {
-        let suffix = format!(".{:x}", !self.subnet.mask()).len();
-        let room = NAME_BYTES_MAX - suffix;
         let plain = |text: &str| {
             text.bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         };
-        if self.name.is_empty() || self.name.len() > room || !plain(&self.name) {
+        if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX || !plain(&self.name) {
             return Err(NetError::Config(format!(
-                "bridge name {:?}: use 1 to {room} letters, digits, - and _ (links of containers add {suffix} characters)",
+                "bridge name {:?}: use 1 to {NAME_BYTES_MAX} letters, digits, - and _",
                 self.name
             )));
         }
@@ -178,14 +177,27 @@ impl BridgeConfig {
         Ok(())
     }
 
+    /// What the names of all host ends begin with.
+    pub(super) fn veth_prefix(&self) -> String {
+        let digits = format!("{:x}", !self.subnet.mask()).len();
+        if self.name.len() + 1 + digits <= NAME_BYTES_MAX {
+            return format!("{}.", self.name);
+        }
+        // FNV-1a, folded to 24 bits: the same in every run and build.
+        let hash = self.name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        format!("v{:06x}.", (hash ^ (hash >> 24)) & 0x00ff_ffff)
+    }
+
     /// Name of the host end of the link of the container with that address.
     pub(super) fn veth_name(&self, address: Ipv4Addr) -> String {
-        format!("{}.{:x}", self.name, self.subnet.host_part(address))
+        format!("{}{:x}", self.veth_prefix(), self.subnet.host_part(address))
     }
 
     /// The inverse of [`BridgeConfig::veth_name`]; `None` for foreign links.
     pub(super) fn address_of(&self, veth: &str) -> Option<Ipv4Addr> {
-        let suffix = veth.strip_prefix(&self.name)?.strip_prefix('.')?;
+        let suffix = veth.strip_prefix(&self.veth_prefix())?;
         let host = u32::from_str_radix(suffix, 16).ok()?;
         let address = Ipv4Addr::from(u32::from(self.subnet.network) | host);
         (self.subnet.is_host(address) && self.veth_name(address) == veth).then_some(address)

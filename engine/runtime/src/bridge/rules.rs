@@ -236,7 +236,7 @@ pub(super) fn add_ingress(batch: &mut Batch, cfg: &BridgeConfig) {
             Expression::Compare {
                 operator: Operator::NotEqual,
                 register: R0,
-                value: format!("{}.", cfg.name).into_bytes(),
+                value: cfg.veth_prefix().into_bytes(),
             },
         ],
         vec![Expression::Accept],
