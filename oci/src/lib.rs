@@ -10,6 +10,8 @@ pub mod client;
 mod config;
 mod digest;
 pub mod ignore;
+#[cfg(feature = "layer")]
+pub mod layer;
 mod manifest;
 mod media_type;
 mod platform;

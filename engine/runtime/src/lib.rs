@@ -6,10 +6,12 @@
 pub mod bridge;
 pub mod caps;
 pub mod cgroup;
+pub mod diff;
 mod exec;
 mod init;
 pub mod launcher;
 pub mod monitor;
+pub mod mount;
 mod netlink;
 mod netns;
 mod nft;
@@ -17,8 +19,10 @@ pub mod ports;
 mod pty;
 pub mod root;
 mod seccomp;
+pub mod snapshot;
 pub mod spec;
 mod sys;
+pub mod unpack;
 pub mod user;
 
 pub use launcher::launcher_main;

@@ -35,7 +35,8 @@ use rustix::{
     io::Errno,
 };
 
-pub(crate) use attributes::Xattr;
+pub(crate) use attributes::{Attributes, Xattr, apply as apply_attributes, set_mtime};
+pub(crate) use copy::open_made;
 pub use copy::{Conflict, Copied, CopyOptions, ModeOf, Select};
 pub(crate) use error::ErrnoContext;
 pub use error::PathError;
@@ -331,7 +332,7 @@ impl Root {
     pub fn write(&self, path: &Path, data: &[u8], mode: u32) -> Result<(), PathError> {
         let (dir, name) = self.parent_of(path, false)?;
         let mut temporary = OsString::from(".carrack-");
-        temporary.push(uuid());
+        temporary.push(random_name());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd =
             rustix::fs::openat(&dir, &temporary, flags, Mode::from(0o600)).at("create", path)?;
@@ -472,7 +473,7 @@ pub(crate) fn read_dir_fd(dir: BorrowedFd<'_>, path: &Path) -> Result<Vec<DirEnt
 }
 
 /// 64 random bits in hex, for names of temporary files.
-fn uuid() -> String {
+pub(crate) fn random_name() -> String {
     let mut random = [0; 8];
     // Only fails before the kernel's generator is seeded; the name is created
     // exclusively, so zeros are still safe.

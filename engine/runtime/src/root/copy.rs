@@ -362,7 +362,11 @@ impl Copier<'_> {
 
 /// Opens what was just made under `name`, and refuses anything of another type
 /// that took its place.
-fn open_made(parent: BorrowedFd<'_>, name: &OsStr, kind: FileKind) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_made(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    kind: FileKind,
+) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     if Metadata::from(rustix::fs::fstat(&fd)?).kind == kind {

@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{ErrnoContext as _, PathError, uuid};
+use super::{ErrnoContext as _, PathError, random_name};
 
 /// Directories held open on the way down. Deeper trees are first moved up next
 /// to where the removal began, so a tree of any depth needs this many
@@ -77,7 +77,7 @@ pub(super) fn clear(top: BorrowedFd<'_>, shown: &Path) -> Result<(), PathError> 
 
 fn move_up(dir: BorrowedFd<'_>, name: &OsStr, top: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut target = OsString::from(".carrack-rm-");
-    target.push(uuid());
+    target.push(random_name());
     rustix::fs::renameat(dir, name, top, &target)
 }
 

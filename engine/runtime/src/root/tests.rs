@@ -206,7 +206,7 @@ mod copy {
         };
         for path in ["src/sub/file", "src/sub"] {
             let fd = f.root.open_path(Path::new(path)).unwrap();
-            attributes::set_mtime(fd.as_fd(), old).unwrap();
+            set_mtime(fd.as_fd(), old).unwrap();
         }
     }
 

@@ -1,0 +1,725 @@
+//! The layer store: immutable layers in overlay form and the writable
+//! snapshots on top of them.
+//!
+//! ```text
+//! layers/<name>/{fs/, record.json[, pending.json]}
+//! snapshots/<key>/{fs/, work/, record.json}
+//! tmp/…                  being made or being removed; emptied at open
+//! empty/                 stands in where overlayfs wants one more layer
+//! ```
+//!
+//! Owns that directory; one process at a time. Everything becomes visible and
+//! disappears by one rename, so a crash leaves at most something in `tmp`. A
+//! layer named by its diff_id is on disk before it is visible (one syncfs). A
+//! layer of a build step is not: it is marked with the machine's boot, and
+//! dropped at the next open if the machine went down before it was synced.
+
+mod error;
+mod export;
+mod flight;
+mod name;
+mod record;
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    io::Read,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    },
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use oci::{Digest, MediaType, layer::Limits};
+
+pub use error::SnapshotError;
+pub use export::Exported;
+pub use name::LayerName;
+pub use oci::layer::Compression;
+
+use crate::{
+    diff,
+    mount::{MountError, Overlay},
+    root::{Attributes, Root, apply_attributes, random_name},
+    unpack::{Pending, UnpackError, unpack_layer},
+};
+use flight::Flights;
+use record::{LayerRecord, SnapshotRecord};
+
+const FILES: &str = "fs";
+const PENDING: &str = "pending.json";
+
+/// A handle of the store; clones share it.
+#[derive(Clone, Debug)]
+pub struct LayerStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    boot: String,
+    index: Mutex<Index>,
+    flights: Flights,
+    /// Held while layers are completed from those below.
+    completing: Mutex<()>,
+}
+
+/// What is on disk, in memory.
+#[derive(Debug, Default)]
+struct Index {
+    layers: HashMap<LayerName, LayerRecord>,
+    /// Key → parents, bottom first.
+    snapshots: HashMap<String, Vec<LayerName>>,
+}
+
+/// A layer that is in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Size of its regular files.
+    pub size_bytes: u64,
+}
+
+/// A writable tree on top of layers: the directories overlayfs needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Topmost first; at least one.
+    pub lower: Vec<PathBuf>,
+    pub upper: PathBuf,
+    pub work: PathBuf,
+}
+
+impl Snapshot {
+    /// Mounts it for writing, attached nowhere. At most one such mount may
+    /// exist at a time.
+    pub fn mount_detached(&self) -> Result<OwnedFd, SnapshotError> {
+        let overlay = Overlay {
+            lower: &self.lower,
+            upper: Some((&self.upper, &self.work)),
+            read_only: false,
+        };
+        Ok(overlay.mount_detached()?)
+    }
+
+    /// Mounts what it holds now for reading, attached nowhere. What is written
+    /// through another mount meanwhile may or may not show.
+    pub fn mount_detached_read_only(&self) -> Result<OwnedFd, SnapshotError> {
+        let mut lower = vec![self.upper.clone()];
+        lower.extend_from_slice(&self.lower);
+        let overlay = Overlay {
+            lower: &lower,
+            upper: None,
+            read_only: true,
+        };
+        Ok(overlay.mount_detached()?)
+    }
+}
+
+impl LayerStore {
+    /// Opens or makes the store in `dir`, drops what an earlier process left
+    /// half-made and layers that a crash of the machine may have damaged.
+    pub fn open(dir: &Path) -> Result<Self, SnapshotError> {
+        for dir in [
+            dir.to_owned(),
+            dir.join("layers"),
+            dir.join("snapshots"),
+            dir.join("tmp"),
+            dir.join("empty"),
+        ] {
+            make_private_dir(&dir)?;
+        }
+        let inner = Inner {
+            boot: boot_id()?,
+            dir: dir.to_owned(),
+            index: Mutex::default(),
+            flights: Flights::default(),
+            completing: Mutex::new(()),
+        };
+        // It shows as the root of images without layers.
+        let empty = inner.dir.join("empty");
+        fs::set_permissions(&empty, fs::Permissions::from_mode(0o755))
+            .map_err(SnapshotError::io("set the mode of", &empty))?;
+        inner.load()?;
+        Root::open(&inner.dir)?.clear_dir(Path::new("tmp"))?;
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Whether the layer is there and whole.
+    pub fn contains(&self, name: &LayerName) -> bool {
+        self.inner.index().layers.contains_key(name)
+    }
+
+    /// Unpacks a layer from its compressed stream: decompresses, hashes and
+    /// extracts in one pass, and makes it visible when the diff_id is right. A
+    /// layer that is there is left alone and its stream not read; when another
+    /// caller is at it, waits for that one.
+    ///
+    /// `parents` are the layers below, bottom first. They need not be there
+    /// yet: what this layer takes from them is settled at the latest when a
+    /// snapshot is prepared on it.
+    pub fn unpack(
+        &self,
+        diff_id: &Digest,
+        parents: &[LayerName],
+        compressed: impl Read + Send,
+        media_type: &MediaType,
+    ) -> Result<Unpacked, UnpackError> {
+        let inner = &*self.inner;
+        let name = LayerName::from(diff_id);
+        let _flight = inner.flights.board(&name);
+        if let Some(record) = inner.index().layers.get(&name) {
+            return Ok(Unpacked {
+                size_bytes: record.size_bytes.unwrap_or(0),
+            });
+        }
+        let temporary = inner.temporary()?;
+        let files = temporary.path().join(FILES);
+        make_root_dir(&files)?;
+        let root = Root::open(&files)?;
+        let (extracted, pending) =
+            unpack_layer(&root, diff_id, compressed, media_type, Limits::default())?;
+        let record = LayerRecord {
+            size_bytes: Some(extracted.size_bytes),
+            unsynced_since: None,
+            pending: !inner.complete_now(&root, &pending, parents)?,
+        };
+        if record.pending {
+            record::write(temporary.path(), PENDING, &pending)?;
+        }
+        record::write(temporary.path(), record::FILE, &record)?;
+        sync_file_system(&root, &files)?;
+        inner.publish_layer(temporary, &name, record)?;
+        Ok(Unpacked {
+            size_bytes: extracted.size_bytes,
+        })
+    }
+
+    /// Makes a writable snapshot on top of `parents`, bottom first.
+    pub fn prepare(&self, key: &str, parents: &[LayerName]) -> Result<Snapshot, SnapshotError> {
+        name::check(key)?;
+        let inner = &*self.inner;
+        inner.complete(parents)?;
+        let temporary = inner.temporary()?;
+        let files = temporary.path().join(FILES);
+        make_root_dir(&files)?;
+        make_private_dir(&temporary.path().join("work"))?;
+        if let Some(top) = parents.last() {
+            copy_root_attributes(&inner.layer_dir(top).join(FILES), &files)?;
+        }
+        let record = SnapshotRecord {
+            parents: parents.iter().map(LayerName::to_string).collect(),
+        };
+        record::write(temporary.path(), record::FILE, &record)?;
+        let mut index = inner.index();
+        if index.snapshots.contains_key(key) {
+            return Err(SnapshotError::Exists(key.to_owned()));
+        }
+        // Again under the lock: from here on a parent cannot be removed.
+        if let Some(missing) = parents.iter().find(|p| !index.layers.contains_key(p)) {
+            return Err(SnapshotError::LayerNotFound(missing.clone()));
+        }
+        temporary.rename(&inner.snapshot_dir(key))?;
+        index.snapshots.insert(key.to_owned(), parents.to_vec());
+        drop(index);
+        self.get(key)
+    }
+
+    /// The directories of an active snapshot.
+    pub fn get(&self, key: &str) -> Result<Snapshot, SnapshotError> {
+        let inner = &*self.inner;
+        let index = inner.index();
+        let parents = index
+            .snapshots
+            .get(key)
+            .ok_or_else(|| SnapshotError::NotFound(key.to_owned()))?;
+        let dir = inner.snapshot_dir(key);
+        Ok(Snapshot {
+            lower: inner.lower(parents),
+            upper: dir.join(FILES),
+            work: dir.join("work"),
+        })
+    }
+
+    /// Mounts layers, bottom first, for reading, attached nowhere.
+    pub fn view(&self, layers: &[LayerName]) -> Result<OwnedFd, SnapshotError> {
+        let inner = &*self.inner;
+        inner.complete(layers)?;
+        let overlay_of = inner.view_dirs(layers);
+        let overlay = Overlay {
+            lower: &overlay_of,
+            upper: None,
+            read_only: true,
+        };
+        Ok(overlay.mount_detached()?)
+    }
+
+    /// Turns an active snapshot into the immutable layer `name`. Nothing may
+    /// have it mounted. The files are not synced yet, see
+    /// [`LayerStore::rename_layer`] and [`LayerStore::sync`].
+    pub fn commit(&self, key: &str, name: &LayerName) -> Result<(), SnapshotError> {
+        let inner = &*self.inner;
+        let temporary = inner.temporary()?;
+        let mut index = inner.index();
+        if !index.snapshots.contains_key(key) {
+            return Err(SnapshotError::NotFound(key.to_owned()));
+        }
+        if index.layers.contains_key(name) {
+            return Err(SnapshotError::LayerExists(name.clone()));
+        }
+        let record = LayerRecord {
+            unsynced_since: Some(inner.boot.clone()),
+            ..LayerRecord::default()
+        };
+        record::write(temporary.path(), record::FILE, &record)?;
+        let dir = inner.snapshot_dir(key);
+        let files = dir.join(FILES);
+        fs::rename(&files, temporary.path().join(FILES))
+            .map_err(SnapshotError::io("move", &files))?;
+        temporary.rename(&inner.layer_dir(name))?;
+        index.layers.insert(name.clone(), record);
+        index.snapshots.remove(key);
+        drop(index);
+        inner.discard(&dir)
+    }
+
+    /// Gives a layer its final name and, if that is a diff_id, makes sure that
+    /// it is on disk first. When `to` exists, both stay: the content is the
+    /// same, and `from` may be mounted.
+    pub fn rename_layer(&self, from: &LayerName, to: &LayerName) -> Result<(), SnapshotError> {
+        let inner = &*self.inner;
+        let _flight = inner.flights.board(to);
+        if !self.contains(from) {
+            return Err(SnapshotError::LayerNotFound(from.clone()));
+        }
+        if self.contains(to) {
+            return Ok(());
+        }
+        if to.is_diff_id() {
+            self.sync()?;
+        }
+        let mut index = inner.index();
+        let record = index
+            .layers
+            .remove(from)
+            .ok_or_else(|| SnapshotError::LayerNotFound(from.clone()))?;
+        let (old, new) = (inner.layer_dir(from), inner.layer_dir(to));
+        if let Err(source) = fs::rename(&old, &new) {
+            index.layers.insert(from.clone(), record);
+            return Err(SnapshotError::io("rename", &old)(source));
+        }
+        index.layers.insert(to.clone(), record);
+        inner.repoint(&mut index, from, to)
+    }
+
+    /// Puts all committed layers on disk, so that they survive a crash of the
+    /// machine.
+    pub fn sync(&self) -> Result<(), SnapshotError> {
+        let inner = &*self.inner;
+        let unsynced: Vec<LayerName> = inner
+            .index()
+            .layers
+            .iter()
+            .filter(|(_, record)| record.unsynced_since.is_some())
+            .map(|(name, _)| name.clone())
+            .collect();
+        if unsynced.is_empty() {
+            return Ok(());
+        }
+        sync_file_system(&Root::open(&inner.dir)?, &inner.dir)?;
+        let mut index = inner.index();
+        for name in unsynced {
+            // Removed or renamed meanwhile.
+            let Some(record) = index.layers.get_mut(&name) else {
+                continue;
+            };
+            record.unsynced_since = None;
+            record::write(&inner.layer_dir(&name), record::FILE, record)?;
+        }
+        Ok(())
+    }
+
+    /// Removes an active snapshot; one that does not exist is no error.
+    pub fn remove(&self, key: &str) -> Result<(), SnapshotError> {
+        name::check(key)?;
+        let inner = &*self.inner;
+        let mut index = inner.index();
+        if index.snapshots.remove(key).is_none() {
+            return Ok(());
+        }
+        let trash = inner.trash(&inner.snapshot_dir(key))?;
+        drop(index);
+        trash.delete()
+    }
+
+    /// Removes a layer; one that does not exist is no error.
+    ///
+    /// # Errors
+    /// [`SnapshotError::LayerInUse`].
+    pub fn remove_layer(&self, name: &LayerName) -> Result<(), SnapshotError> {
+        let inner = &*self.inner;
+        let mut index = inner.index();
+        if let Some((key, _)) = index.snapshots.iter().find(|(_, p)| p.contains(name)) {
+            return Err(SnapshotError::LayerInUse {
+                layer: name.clone(),
+                snapshot: key.clone(),
+            });
+        }
+        if index.layers.remove(name).is_none() {
+            return Ok(());
+        }
+        let trash = inner.trash(&inner.layer_dir(name))?;
+        drop(index);
+        trash.delete()
+    }
+
+    /// Size of the regular files that were written to a snapshot, in bytes.
+    pub fn usage(&self, key: &str) -> Result<u64, SnapshotError> {
+        let snapshot = self.get(key)?;
+        Ok(diff::size_bytes(&Root::open(&snapshot.upper)?)?)
+    }
+
+    /// Size of the regular files of a layer, in bytes.
+    pub fn layer_usage(&self, name: &LayerName) -> Result<u64, SnapshotError> {
+        let inner = &*self.inner;
+        let known = match inner.index().layers.get(name) {
+            Some(record) => record.size_bytes,
+            None => return Err(SnapshotError::LayerNotFound(name.clone())),
+        };
+        if let Some(size) = known {
+            return Ok(size);
+        }
+        let size = diff::size_bytes(&Root::open(&inner.layer_dir(name).join(FILES))?)?;
+        let mut index = inner.index();
+        if let Some(record) = index.layers.get_mut(name) {
+            record.size_bytes = Some(size);
+            record::write(&inner.layer_dir(name), record::FILE, record)?;
+        }
+        Ok(size)
+    }
+
+    /// All layers, sorted.
+    pub fn list_layers(&self) -> Result<Vec<LayerName>, SnapshotError> {
+        let mut names: Vec<LayerName> = self.inner.index().layers.keys().cloned().collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Keys of all active snapshots, sorted.
+    pub fn list(&self) -> Result<Vec<String>, SnapshotError> {
+        let mut keys: Vec<String> = self.inner.index().snapshots.keys().cloned().collect();
+        keys.sort();
+        Ok(keys)
+    }
+}
+
+impl Inner {
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn layer_dir(&self, name: &LayerName) -> PathBuf {
+        self.dir.join("layers").join(name.dir_name())
+    }
+
+    fn snapshot_dir(&self, key: &str) -> PathBuf {
+        self.dir.join("snapshots").join(key)
+    }
+
+    /// Directories for overlayfs, topmost first; never none.
+    fn lower(&self, bottom_first: &[LayerName]) -> Vec<PathBuf> {
+        let mut lower: Vec<PathBuf> = bottom_first
+            .iter()
+            .rev()
+            .map(|name| self.layer_dir(name).join(FILES))
+            .collect();
+        if lower.is_empty() {
+            lower.push(self.dir.join("empty"));
+        }
+        lower
+    }
+
+    /// Like [`Inner::lower`], but the two that a mount without upper needs.
+    fn view_dirs(&self, bottom_first: &[LayerName]) -> Vec<PathBuf> {
+        let mut lower = self.lower(bottom_first);
+        if lower.len() == 1 {
+            lower.push(self.dir.join("empty"));
+        }
+        lower
+    }
+
+    /// Reads what is on disk and throws out what cannot be trusted.
+    fn load(&self) -> Result<(), SnapshotError> {
+        let mut index = self.index();
+        for entry in entries(&self.dir.join("layers"))? {
+            let name = entry.file_name().and_then(|n| n.to_str());
+            let record: Option<LayerRecord> = record::read(&entry, record::FILE)?;
+            match (name.and_then(LayerName::from_dir_name), record) {
+                (Some(name), Some(record)) if self.is_trusted(&record) => {
+                    index.layers.insert(name, record);
+                }
+                _ => {
+                    tracing::warn!(layer.dir = %entry.display(), "dropping a layer that was not on disk when the machine stopped");
+                    self.trash(&entry)?;
+                }
+            }
+        }
+        for entry in entries(&self.dir.join("snapshots"))? {
+            let key = entry.file_name().and_then(|n| n.to_str());
+            let record: Option<SnapshotRecord> = record::read(&entry, record::FILE)?;
+            match (key, record) {
+                (Some(key), Some(record)) if entry.join(FILES).is_dir() => {
+                    let parents = record
+                        .parents
+                        .iter()
+                        .map(|name| LayerName::parse(name))
+                        .collect::<Result<_, _>>()?;
+                    index.snapshots.insert(key.to_owned(), parents);
+                }
+                // Its files became a layer just before a crash.
+                _ => {
+                    self.trash(&entry)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_trusted(&self, record: &LayerRecord) -> bool {
+        record
+            .unsynced_since
+            .as_ref()
+            .is_none_or(|boot| *boot == self.boot)
+    }
+
+    fn temporary(&self) -> Result<Temporary, SnapshotError> {
+        let path = self.dir.join("tmp").join(random_name());
+        make_private_dir(&path)?;
+        Ok(Temporary { path: Some(path) })
+    }
+
+    /// Moves a directory out of sight.
+    fn trash(&self, dir: &Path) -> Result<Temporary, SnapshotError> {
+        let path = self.dir.join("tmp").join(random_name());
+        fs::rename(dir, &path).map_err(SnapshotError::io("move", dir))?;
+        Ok(Temporary { path: Some(path) })
+    }
+
+    fn discard(&self, dir: &Path) -> Result<(), SnapshotError> {
+        self.trash(dir)?.delete()
+    }
+
+    fn publish_layer(
+        &self,
+        temporary: Temporary,
+        name: &LayerName,
+        record: LayerRecord,
+    ) -> Result<(), SnapshotError> {
+        let mut index = self.index();
+        temporary.rename(&self.layer_dir(name))?;
+        index.layers.insert(name.clone(), record);
+        Ok(())
+    }
+
+    /// Takes from the layers below what a layer needs, if they are all there.
+    /// False when it must wait.
+    fn complete_now(
+        &self,
+        layer: &Root,
+        pending: &Pending,
+        parents: &[LayerName],
+    ) -> Result<bool, UnpackError> {
+        if pending.is_empty() {
+            return Ok(true);
+        }
+        let whole = |name: &LayerName| {
+            let index = self.index();
+            index.layers.get(name).is_some_and(|record| !record.pending)
+        };
+        if !parents.iter().all(whole) {
+            return Ok(false);
+        }
+        let below = self.below(parents)?;
+        pending.resolve(layer, below.as_ref())?;
+        Ok(true)
+    }
+
+    /// Completes every layer of a stack, bottom first.
+    fn complete(&self, parents: &[LayerName]) -> Result<(), SnapshotError> {
+        let is_pending = |name: &LayerName| match self.index().layers.get(name) {
+            Some(record) => Ok(record.pending),
+            None => Err(SnapshotError::LayerNotFound(name.clone())),
+        };
+        for (at, name) in parents.iter().enumerate() {
+            if !is_pending(name)? {
+                continue;
+            }
+            let _completing = self
+                .completing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if is_pending(name)? {
+                self.complete_one(name, &parents[..at])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn complete_one(&self, name: &LayerName, below: &[LayerName]) -> Result<(), SnapshotError> {
+        let failed = |source: UnpackError| SnapshotError::Complete {
+            layer: name.clone(),
+            source: Box::new(source),
+        };
+        let dir = self.layer_dir(name);
+        let pending: Pending = record::read(&dir, PENDING)?.unwrap_or_default();
+        let root = Root::open(&dir.join(FILES))?;
+        let below = self.below(below).map_err(|error| failed(error.into()))?;
+        pending.resolve(&root, below.as_ref()).map_err(failed)?;
+        // The files must be there before the record says so.
+        sync_file_system(&root, &dir)?;
+        let mut index = self.index();
+        if let Some(record) = index.layers.get_mut(name) {
+            record.pending = false;
+            record::write(&dir, record::FILE, record)?;
+        }
+        drop(index);
+        let left = dir.join(PENDING);
+        fs::remove_file(&left).map_err(SnapshotError::io("remove", &left))
+    }
+
+    fn below(&self, layers: &[LayerName]) -> Result<Option<Root>, MountError> {
+        if layers.is_empty() {
+            return Ok(None);
+        }
+        let overlay = Overlay {
+            lower: &self.view_dirs(layers),
+            upper: None,
+            read_only: true,
+        };
+        Ok(Some(Root::from_fd(overlay.mount_detached()?)))
+    }
+
+    /// Snapshots on a renamed layer must find it again.
+    fn repoint(
+        &self,
+        index: &mut Index,
+        from: &LayerName,
+        to: &LayerName,
+    ) -> Result<(), SnapshotError> {
+        for (key, parents) in &mut index.snapshots {
+            if !parents.contains(from) {
+                continue;
+            }
+            for parent in parents.iter_mut().filter(|parent| *parent == from) {
+                *parent = to.clone();
+            }
+            let record = SnapshotRecord {
+                parents: parents.iter().map(LayerName::to_string).collect(),
+            };
+            record::write(&self.snapshot_dir(key), record::FILE, &record)?;
+        }
+        Ok(())
+    }
+}
+
+/// A directory in `tmp`, removed when dropped.
+#[derive(Debug)]
+struct Temporary {
+    path: Option<PathBuf>,
+}
+
+impl Temporary {
+    fn path(&self) -> &Path {
+        self.path
+            .as_deref()
+            .expect("only rename and delete take the path, and they consume self")
+    }
+
+    fn rename(mut self, to: &Path) -> Result<(), SnapshotError> {
+        fs::rename(self.path(), to).map_err(SnapshotError::io("publish", to))?;
+        self.path = None;
+        Ok(())
+    }
+
+    fn delete(mut self) -> Result<(), SnapshotError> {
+        match self.path.take() {
+            Some(path) => delete_tree(&path),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take()
+            && let Err(error) = delete_tree(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "leftover in the layer store; removed at the next start");
+        }
+    }
+}
+
+fn delete_tree(path: &Path) -> Result<(), SnapshotError> {
+    let root = Root::open(path)?;
+    root.clear_dir(Path::new(""))?;
+    fs::remove_dir(path).map_err(SnapshotError::io("remove", path))
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, SnapshotError> {
+    fs::read_dir(dir)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .map_err(SnapshotError::io("read", dir))
+}
+
+/// Nobody but root may look at layers: they hold setuid programs of strangers.
+fn make_private_dir(path: &Path) -> Result<(), SnapshotError> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(SnapshotError::io("make", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The root of a layer, which containers see as `/`.
+fn make_root_dir(path: &Path) -> Result<(), SnapshotError> {
+    make_private_dir(path)?;
+    // Not by mkdir's mode, which the umask would cut.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .map_err(SnapshotError::io("set the mode of", path))
+}
+
+/// The root directory of a snapshot shows those of its layers, unless
+/// something changes it.
+fn copy_root_attributes(from: &Path, to: &Path) -> Result<(), SnapshotError> {
+    let metadata = Root::open(from)?.metadata(Path::new(""))?;
+    let target = Root::open(to)?;
+    let attributes = Attributes {
+        uid: metadata.uid,
+        gid: metadata.gid,
+        mode: Some(metadata.mode),
+        mtime: Some(metadata.mtime_spec()),
+        xattrs: &[],
+    };
+    apply_attributes(target.as_fd(), &attributes)
+        .map_err(|errno| SnapshotError::io("set attributes of", to)(errno.into()))
+}
+
+fn sync_file_system(root: &Root, path: &Path) -> Result<(), SnapshotError> {
+    rustix::fs::syncfs(root).map_err(|errno| SnapshotError::io("sync", path)(errno.into()))
+}
+
+/// Identifies the running boot of the machine (proc_sys_kernel(5)).
+fn boot_id() -> Result<String, SnapshotError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    fs::read_to_string(path)
+        .map(|id| id.trim().to_owned())
+        .map_err(SnapshotError::io("read", path))
+}
+
+#[cfg(test)]
+#[path = "snapshot/tests.rs"]
+mod tests;

@@ -1,0 +1,453 @@
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+
+use oci::layer::{Entry, EntryKind, LayerWriter, Mtime, TarWriter};
+
+use super::*;
+
+type Member = (Entry, &'static [u8]);
+
+pub(crate) struct Packed {
+    pub(crate) diff_id: Digest,
+    pub(crate) bytes: Vec<u8>,
+}
+
+pub(crate) fn pack(members: &[Member], compression: Compression) -> Packed {
+    let mut tar = TarWriter::new(LayerWriter::new(Vec::new(), compression).unwrap());
+    for (entry, content) in members {
+        tar.append(entry, &mut &content[..]).unwrap();
+    }
+    let (bytes, written) = tar.finish().unwrap().finish().unwrap();
+    Packed {
+        diff_id: written.diff_id,
+        bytes,
+    }
+}
+
+fn dir(path: &str, mode: u32) -> Member {
+    (Entry::new(path, EntryKind::Directory, mode), b"")
+}
+
+fn file(path: &str, content: &'static [u8]) -> Member {
+    let entry = Entry {
+        size_bytes: content.len() as u64,
+        mtime: Mtime {
+            sec: 1_000_000,
+            nsec: 0,
+        },
+        ..Entry::new(path, EntryKind::Regular, 0o644)
+    };
+    (entry, content)
+}
+
+fn link(path: &str, target: &str) -> Member {
+    (
+        Entry::new(path, EntryKind::HardLink(target.into()), 0o644),
+        b"",
+    )
+}
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    store: LayerStore,
+}
+
+fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LayerStore::open(&dir.path().join("layers")).unwrap();
+    Fixture { dir, store }
+}
+
+impl Fixture {
+    fn reopen(&mut self) {
+        self.store = LayerStore::open(&self.dir.path().join("layers")).unwrap();
+    }
+
+    fn layer(&self, members: &[Member], parents: &[LayerName]) -> LayerName {
+        let packed = pack(members, Compression::GZIP);
+        self.unpack(&packed, parents).unwrap();
+        LayerName::from(&packed.diff_id)
+    }
+
+    fn unpack(&self, packed: &Packed, parents: &[LayerName]) -> Result<Unpacked, UnpackError> {
+        let media_type = MediaType::from(MediaType::OCI_LAYER_GZIP);
+        self.store.unpack(
+            &packed.diff_id,
+            parents,
+            packed.bytes.as_slice(),
+            &media_type,
+        )
+    }
+
+    /// What a container on these layers sees.
+    fn see(&self, layers: &[LayerName]) -> Root {
+        Root::from_fd(self.store.view(layers).unwrap())
+    }
+
+    fn leftovers(&self) -> usize {
+        fs::read_dir(self.dir.path().join("layers/tmp"))
+            .unwrap()
+            .count()
+    }
+}
+
+fn read(root: &Root, path: &str) -> Option<Vec<u8>> {
+    root.read_regular(Path::new(path), 1 << 20).ok()
+}
+
+#[test]
+fn layers_stack_and_whiteouts_delete() {
+    let f = fixture();
+    let base = f.layer(
+        &[
+            dir("", 0o755),
+            dir("etc", 0o750),
+            file("etc/a", b"a"),
+            file("etc/b", b"b"),
+            dir("opt", 0o755),
+            file("opt/old", b"old"),
+            dir("gone", 0o755),
+            file("gone/old", b"old"),
+        ],
+        &[],
+    );
+    let top = f.layer(
+        &[
+            dir("etc", 0o750),
+            file("etc/.wh.a", b""),
+            file("etc/b", b"new"),
+            dir("opt", 0o755),
+            file("opt/.wh..wh..opq", b""),
+            file("opt/new", b"new"),
+            file(".wh.gone", b""),
+            file("gone/new", b"new"),
+        ],
+        std::slice::from_ref(&base),
+    );
+    let root = f.see(&[base, top]);
+    assert_eq!(read(&root, "etc/a"), None);
+    assert_eq!(read(&root, "etc/b").unwrap(), b"new");
+    assert_eq!(read(&root, "opt/old"), None);
+    assert_eq!(read(&root, "opt/new").unwrap(), b"new");
+    assert_eq!(read(&root, "gone/old"), None);
+    assert_eq!(read(&root, "gone/new").unwrap(), b"new");
+    assert_eq!(f.leftovers(), 0);
+}
+
+#[test]
+fn what_a_layer_leaves_out_comes_from_below_in_any_order() {
+    let base = [
+        dir("", 0o711),
+        dir("tmp", 0o1777),
+        file("tmp/target", b"below"),
+    ];
+    let top = [
+        file("tmp/new", b"new"),
+        link("linked", "tmp/target"),
+        link("again", "linked"),
+    ];
+    let name = |members: &[Member]| LayerName::from(&pack(members, Compression::GZIP).diff_id);
+    let order = [name(&base), name(&top)];
+    for base_first in [true, false] {
+        let f = fixture();
+        if base_first {
+            f.layer(&base, &[]);
+            f.layer(&top, &order[..1]);
+        } else {
+            f.layer(&top, &order[..1]);
+            f.layer(&base, &[]);
+        }
+        let snapshot = f.store.prepare("c", &order).unwrap();
+        let root = Root::from_fd(snapshot.mount_detached().unwrap());
+        let metadata = root.metadata(Path::new("tmp")).unwrap();
+        assert_eq!(metadata.mode, 0o1777, "base first: {base_first}");
+        assert_eq!(root.metadata(Path::new("/")).unwrap().mode, 0o711);
+        assert_eq!(read(&root, "linked").unwrap(), b"below");
+        assert_eq!(read(&root, "again").unwrap(), b"below");
+        let pending = f.store.inner.layer_dir(&order[1]).join(PENDING);
+        assert!(!pending.exists());
+    }
+}
+
+#[test]
+fn a_link_to_nothing_is_refused() {
+    let f = fixture();
+    let packed = pack(&[link("l", "nowhere")], Compression::GZIP);
+    let error = f.unpack(&packed, &[]).unwrap_err();
+    assert!(matches!(error, UnpackError::LinkTarget { .. }), "{error}");
+    assert!(f.store.list_layers().unwrap().is_empty());
+    assert_eq!(f.leftovers(), 0);
+}
+
+#[test]
+fn a_wrong_diff_id_leaves_nothing() {
+    let f = fixture();
+    let good = pack(&[file("a", b"a")], Compression::GZIP);
+    let other = pack(&[file("a", b"b")], Compression::GZIP);
+    let wrong = Packed {
+        diff_id: good.diff_id,
+        bytes: other.bytes,
+    };
+    let error = f.unpack(&wrong, &[]).unwrap_err();
+    assert!(
+        matches!(error, UnpackError::DiffIdMismatch { .. }),
+        "{error}"
+    );
+    assert!(!f.store.contains(&LayerName::from(&good.diff_id)));
+    assert_eq!(f.leftovers(), 0);
+    f.unpack(&good, &[]).unwrap();
+}
+
+#[test]
+fn every_packing_unpacks_to_the_same_layer() {
+    let members = [dir("", 0o755), file("a", b"content")];
+    for compression in [Compression::None, Compression::GZIP, Compression::ZSTD] {
+        let f = fixture();
+        let packed = pack(&members, compression);
+        let unpacked = f
+            .store
+            .unpack(
+                &packed.diff_id,
+                &[],
+                packed.bytes.as_slice(),
+                &compression.media_type(),
+            )
+            .unwrap();
+        assert_eq!(unpacked.size_bytes, 7);
+        let root = f.see(&[LayerName::from(&packed.diff_id)]);
+        assert_eq!(read(&root, "a").unwrap(), b"content");
+    }
+}
+
+#[test]
+fn concurrent_unpacks_of_one_layer_do_the_work_once() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    struct Counting<'a>(&'a [u8], &'a AtomicUsize, bool);
+    impl Read for Counting<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if !std::mem::replace(&mut self.2, true) {
+                self.1.fetch_add(1, Ordering::SeqCst);
+            }
+            self.0.read(buffer)
+        }
+    }
+    let f = fixture();
+    let packed = pack(&[file("a", b"content")], Compression::GZIP);
+    let streams = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let media_type = MediaType::from(MediaType::OCI_LAYER_GZIP);
+                let stream = Counting(&packed.bytes, &streams, false);
+                f.store
+                    .unpack(&packed.diff_id, &[], stream, &media_type)
+                    .unwrap();
+            });
+        }
+    });
+    assert_eq!(streams.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn snapshots_are_written_committed_and_exported() {
+    let f = fixture();
+    let base = f.layer(
+        &[
+            dir("", 0o755),
+            dir("d", 0o755),
+            file("d/keep", b"keep"),
+            file("d/drop", b"drop"),
+        ],
+        &[],
+    );
+    let snapshot = f
+        .store
+        .prepare("step", std::slice::from_ref(&base))
+        .unwrap();
+    let mount = Root::from_fd(snapshot.mount_detached().unwrap());
+    mount.remove_all(Path::new("d/drop")).unwrap();
+    mount.write(Path::new("d/new"), b"new", 0o600).unwrap();
+    rustix::fs::linkat(
+        &mount,
+        "d/new",
+        &mount,
+        "d/also",
+        rustix::fs::AtFlags::empty(),
+    )
+    .unwrap();
+    drop(mount);
+    let built = LayerName::parse("build-1").unwrap();
+    f.store.commit("step", &built).unwrap();
+    assert!(matches!(
+        f.store.get("step"),
+        Err(SnapshotError::NotFound(_))
+    ));
+
+    let mut bytes = Vec::new();
+    let exported = f
+        .store
+        .export(&built, Compression::GZIP, &mut bytes)
+        .unwrap();
+    assert_eq!(Digest::sha256(&bytes), exported.digest);
+    assert_eq!(bytes.len() as u64, exported.size_bytes);
+    let again = f
+        .store
+        .export(&built, Compression::GZIP, io::sink())
+        .unwrap();
+    assert_eq!(again, exported, "the same bytes every time");
+
+    // Another store that pulls it sees the same.
+    let other = fixture();
+    other.layer(
+        &[
+            dir("", 0o755),
+            dir("d", 0o755),
+            file("d/keep", b"keep"),
+            file("d/drop", b"drop"),
+        ],
+        &[],
+    );
+    let packed = Packed {
+        diff_id: exported.diff_id,
+        bytes,
+    };
+    other.unpack(&packed, std::slice::from_ref(&base)).unwrap();
+    let root = other.see(&[base, LayerName::from(&exported.diff_id)]);
+    assert_eq!(read(&root, "d/keep").unwrap(), b"keep");
+    assert_eq!(read(&root, "d/drop"), None);
+    assert_eq!(read(&root, "d/new").unwrap(), b"new");
+    let ino = |path| root.metadata(Path::new(path)).unwrap().inode;
+    assert_eq!(ino("d/new"), ino("d/also"));
+    assert_eq!(f.leftovers(), 0);
+}
+
+#[test]
+fn build_layers_get_their_diff_id_and_snapshots_follow() {
+    let mut f = fixture();
+    f.store.prepare("a", &[]).unwrap();
+    let (built, named) = (
+        LayerName::parse("build-1").unwrap(),
+        LayerName::from(&Digest::sha256(b"x")),
+    );
+    f.store.commit("a", &built).unwrap();
+    f.store.prepare("b", std::slice::from_ref(&built)).unwrap();
+    f.store.rename_layer(&built, &named).unwrap();
+    assert!(!f.store.contains(&built) && f.store.contains(&named));
+    f.store.get("b").unwrap().mount_detached().unwrap();
+    f.reopen();
+    f.store.get("b").unwrap().mount_detached().unwrap();
+    let error = f.store.remove_layer(&named).unwrap_err();
+    assert!(matches!(error, SnapshotError::LayerInUse { .. }), "{error}");
+    f.store.remove("b").unwrap();
+    f.store.remove_layer(&named).unwrap();
+    f.store.remove_layer(&named).unwrap();
+    assert!(f.store.list_layers().unwrap().is_empty());
+}
+
+#[test]
+fn a_crash_of_the_machine_drops_only_unsynced_layers() {
+    let mut f = fixture();
+    let pulled = f.layer(&[file("a", b"a")], &[]);
+    for name in ["build-1", "build-2"] {
+        f.store.prepare("s", &[]).unwrap();
+        f.store
+            .commit("s", &LayerName::parse(name).unwrap())
+            .unwrap();
+        if name == "build-1" {
+            f.store.sync().unwrap();
+        }
+    }
+    // As if the machine had booted since.
+    let record = f.dir.path().join("layers/layers/build-2/record.json");
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, text.replace(&f.store.inner.boot, "another")).unwrap();
+    f.reopen();
+    let names: Vec<String> = f
+        .store
+        .list_layers()
+        .unwrap()
+        .iter()
+        .map(LayerName::to_string)
+        .collect();
+    assert_eq!(names, ["build-1".to_owned(), pulled.to_string()]);
+}
+
+#[test]
+fn half_made_entries_are_swept() {
+    let mut f = fixture();
+    let layers = f.dir.path().join("layers");
+    fs::create_dir_all(layers.join("tmp/x/fs/deep")).unwrap();
+    fs::create_dir_all(layers.join("layers/sha256@00/fs")).unwrap();
+    f.store.prepare("s", &[]).unwrap();
+    fs::remove_dir(layers.join("snapshots/s/fs")).unwrap();
+    f.reopen();
+    assert_eq!(f.leftovers(), 0);
+    assert!(f.store.list_layers().unwrap().is_empty());
+    assert!(f.store.list().unwrap().is_empty());
+}
+
+#[test]
+fn names_cannot_be_paths() {
+    let f = fixture();
+    for name in [
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/b",
+        "-x",
+        "a\0b",
+        "a b",
+        &"x".repeat(161),
+    ] {
+        assert!(LayerName::parse(name).is_err(), "{name:?}");
+        let error = f.store.prepare(name, &[]).unwrap_err();
+        assert!(
+            matches!(error, SnapshotError::BadName(_)),
+            "{name:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn nobody_else_can_look_into_the_store() {
+    let f = fixture();
+    f.layer(&[file("a", b"a")], &[]);
+    f.store.prepare("s", &[]).unwrap();
+    let mode = |path: &str| fs::metadata(f.dir.path().join(path)).unwrap().mode() & 0o777;
+    for path in [
+        "layers",
+        "layers/layers",
+        "layers/snapshots",
+        "layers/snapshots/s",
+    ] {
+        assert_eq!(mode(path), 0o700, "{path}");
+    }
+    assert_eq!(mode("layers/snapshots/s/fs"), 0o755);
+}
+
+#[test]
+fn images_without_layers_have_a_root() {
+    let f = fixture();
+    let snapshot = f.store.prepare("scratch", &[]).unwrap();
+    let root = Root::from_fd(snapshot.mount_detached().unwrap());
+    root.write(Path::new("a"), b"a", 0o644).unwrap();
+    assert_eq!(root.metadata(Path::new("/")).unwrap().mode, 0o755);
+    let view = Root::from_fd(snapshot.mount_detached_read_only().unwrap());
+    assert_eq!(read(&view, "a").unwrap(), b"a");
+    assert!(view.write(Path::new("b"), b"b", 0o644).is_err());
+    assert_eq!(f.store.usage("scratch").unwrap(), 1);
+}
+
+#[test]
+fn devices_and_whiteouts_are_told_apart() {
+    let f = fixture();
+    let device = (
+        Entry::new("null", EntryKind::CharDevice { major: 1, minor: 3 }, 0o666),
+        &b""[..],
+    );
+    let layer = f.layer(&[device], &[]);
+    let path = f.store.inner.layer_dir(&layer).join("fs/null");
+    let metadata = fs::symlink_metadata(path).unwrap();
+    assert!(metadata.file_type().is_char_device());
+    assert_eq!(metadata.mode() & 0o7777, 0o666);
+}
