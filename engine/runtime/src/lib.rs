@@ -8,6 +8,7 @@ pub mod caps;
 pub mod cgroup;
 pub mod diff;
 mod exec;
+pub mod host;
 mod init;
 pub mod launcher;
 pub mod monitor;
