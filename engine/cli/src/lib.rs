@@ -9,6 +9,7 @@
 //! Must not contain: the engine, the runtime or the builder; anything that
 //! needs root.
 
+mod archive;
 mod build;
 mod client;
 mod commands;

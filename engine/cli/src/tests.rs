@@ -43,6 +43,8 @@ fn lines_that_hands_type_by_themselves() {
         "login -u admin --password-stdin 127.0.0.1:5000",
         "stats --no-stream",
         "top a -ef",
+        "cp a:/x .",
+        "cp -aL ./x a:/x",
         "completion bash",
     ] {
         let parsed = parse(line);
