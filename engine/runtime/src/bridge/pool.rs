@@ -6,9 +6,10 @@
 use std::{net::Ipv4Addr, os::fd::AsFd, sync::Arc, time::Instant};
 
 use super::{
-    MacAddress, NetError, Shared,
+    MacAddress, NetError,
     error::during,
     lock,
+    shared::Shared,
     state::{Ready, Work},
 };
 use crate::{

@@ -266,6 +266,29 @@ fn container_has_no_ipv6_and_accepts_no_redirects() {
     });
 }
 
+/// CVE-2020-13401: what a container sends by IPv6 (router advertisements among
+/// it) reaches nobody, even if it turns IPv6 on.
+#[test]
+fn no_ipv6_crosses_the_bridge() {
+    World::run(|world| {
+        let bridge = world.bridge();
+        let a = bridge.attach(None).unwrap();
+        let b = bridge.attach(None).unwrap();
+        for (netns, address) in [(&a.netns, "fd00::a/64"), (&b.netns, "fd00::b/64")] {
+            world.inside(netns, || {
+                crate::netns::write_sysctl("net/ipv6/conf/eth0/disable_ipv6", "0").unwrap();
+                world::ip(&["address", "add", address, "dev", "eth0", "nodad"]);
+            });
+        }
+        let any: SocketAddr = "[::]:80".parse().unwrap();
+        let _server = world.inside(&b.netns, || world::serve_tcp(any));
+        let to: SocketAddr = "[fd00::b]:80".parse().unwrap();
+        let reach = |netns| world.inside(netns, || world::silent(to));
+        assert!(reach(&a.netns));
+        assert!(!reach(&b.netns), "the server is there");
+    });
+}
+
 #[test]
 fn taken_port_is_refused_with_dockers_text() {
     World::run(|world| {
