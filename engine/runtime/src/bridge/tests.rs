@@ -251,7 +251,7 @@ fn container_cannot_use_a_foreign_address() {
 }
 
 #[test]
-fn container_has_no_ipv6_and_accepts_no_redirects() {
+fn container_has_its_kernel_parameters() {
     World::run(|world| {
         let bridge = world.bridge();
         let a = bridge.attach(None).unwrap();
@@ -260,6 +260,8 @@ fn container_has_no_ipv6_and_accepts_no_redirects() {
             assert_eq!(read("net/ipv6/conf/eth0/disable_ipv6"), "1");
             assert_eq!(read("net/ipv4/conf/eth0/accept_redirects"), "0");
             assert_eq!(read("net/ipv6/conf/lo/disable_ipv6"), "0");
+            assert_eq!(read("net/ipv4/ip_unprivileged_port_start"), "0");
+            assert_eq!(read("net/ipv4/ping_group_range"), "0\t2147483647");
         });
         let host = format!("net/ipv6/conf/{}/disable_ipv6", a.veth_host);
         assert_eq!(crate::netns::read_sysctl(&host).unwrap(), "1");
