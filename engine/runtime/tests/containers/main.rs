@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod advisories;
+mod bridged;
 mod exec;
 mod harness;
 mod isolation;
