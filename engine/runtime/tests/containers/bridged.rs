@@ -102,7 +102,7 @@ fn bridged_container_serves_and_leaves_nothing() {
         });
         assert_eq!(text.await.unwrap(), "from inside\n");
         assert_eq!(drain(&mut reader).await.status.code, 0);
-        assert_eq!(holders(&namespace), [String::new(); 0]);
+        assert_eq!(holders(&namespace), Vec::<String>::new());
         bridge.detach(place.address).unwrap();
         bridge.settle(Duration::from_secs(10)).unwrap();
         bridge.teardown().unwrap();
