@@ -5,7 +5,9 @@
 mod advisories;
 mod bridged;
 mod exec;
+mod filter;
 mod harness;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod unified;
