@@ -10,6 +10,7 @@
 //! needs root.
 
 mod archive;
+mod arguments;
 mod build;
 mod client;
 mod commands;
@@ -20,6 +21,7 @@ mod error;
 mod flags;
 mod format;
 mod frames;
+mod help;
 mod output;
 mod progress;
 mod registry_login;
@@ -33,8 +35,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser};
 
+pub use arguments::plain_switches;
 pub use commands::Command;
 pub use config::Globals;
+pub use help::grouped;
 
 /// Runs one command to its end: prints what it has to say, and gives the
 /// program's exit code.
