@@ -23,7 +23,9 @@ fn main() -> ExitCode {
         Some("internal") => return internal(arguments.get(2)),
         _ => {}
     }
-    let matches = match command().try_get_matches_from(arguments) {
+    let program = command();
+    let arguments = cli::plain_switches(&program, arguments);
+    let matches = match program.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return refuse(&error),
     };
@@ -46,7 +48,13 @@ fn client(matches: &ArgMatches) -> ExitCode {
     let parsed = cli::Command::from_arg_matches(matches)
         .and_then(|command| Ok((command, cli::Globals::from_arg_matches(matches)?)));
     match parsed {
-        Ok((command, globals)) => block_on(cli::run(command, globals)),
+        Ok((parsed, globals)) => {
+            let globals = cli::Globals {
+                root: Some(command),
+                ..globals
+            };
+            block_on(cli::run(parsed, globals))
+        }
         Err(error) => refuse(&error),
     }
 }
@@ -86,9 +94,11 @@ fn command() -> Command {
         );
     let config = Command::new("config")
         .about("Print each effective setting of the server and where it came from");
-    cli::command()
-        .subcommand(config::serve_command(serve))
-        .subcommand(config::serve_command(config))
+    cli::grouped(
+        cli::command()
+            .subcommand(config::serve_command(serve))
+            .subcommand(config::serve_command(config)),
+    )
 }
 
 fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {

@@ -93,7 +93,7 @@ pub fn usage_exit_code(error: &clap::Error) -> u8 {
 #[command(
     name = "carrack",
     version,
-    about = "Run containers",
+    about = "Push, build and run container images",
     propagate_version = false
 )]
 struct Cli {
