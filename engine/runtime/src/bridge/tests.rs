@@ -285,7 +285,7 @@ fn no_ipv6_crosses_the_bridge() {
         let any: SocketAddr = "[::]:80".parse().unwrap();
         let _server = world.inside(&b.netns, || world::serve_tcp(any));
         let to: SocketAddr = "[fd00::b]:80".parse().unwrap();
-        let reach = |netns| world.inside(netns, || world::silent(to));
+        let reach = |netns| world.inside(netns, || silent(to));
         assert!(reach(&a.netns));
         assert!(!reach(&b.netns), "the server is there");
     });
