@@ -11,6 +11,7 @@ mod auth;
 mod blob;
 mod challenge;
 mod error;
+mod login;
 mod pull;
 mod push;
 mod transport;

@@ -9,8 +9,6 @@
 //! Must not contain: the engine, the runtime or the builder; anything that
 //! needs root.
 
-mod archive;
-mod arguments;
 mod build;
 mod client;
 mod commands;
@@ -21,7 +19,6 @@ mod error;
 mod flags;
 mod format;
 mod frames;
-mod help;
 mod output;
 mod progress;
 mod registry_login;
@@ -35,10 +32,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser};
 
-pub use arguments::plain_switches;
 pub use commands::Command;
 pub use config::Globals;
-pub use help::grouped;
 
 /// Runs one command to its end: prints what it has to say, and gives the
 /// program's exit code.
@@ -93,7 +88,7 @@ pub fn usage_exit_code(error: &clap::Error) -> u8 {
 #[command(
     name = "carrack",
     version,
-    about = "Push, build and run container images",
+    about = "Run containers",
     propagate_version = false
 )]
 struct Cli {

@@ -6,10 +6,9 @@
 use std::{net::Ipv4Addr, os::fd::AsFd, sync::Arc, time::Instant};
 
 use super::{
-    MacAddress, NetError,
+    MacAddress, NetError, Shared,
     error::during,
     lock,
-    shared::Shared,
     state::{Ready, Work},
 };
 use crate::{
@@ -22,17 +21,6 @@ pub(super) const WORKERS: usize = 2;
 
 /// Name of the container's link; images and users expect Docker's.
 const CONTAINER_LINK: &str = "eth0";
-
-/// Kernel parameters (below `net/ipv4`) of a container's namespace.
-const PARAMETERS: [(&str, &str); 4] = [
-    // A host that forwards within one link tells the sender to go there
-    // directly; for a translated packet that is wrong.
-    ("conf/all/accept_redirects", "0"),
-    ("conf/default/accept_redirects", "0"),
-    // As Docker: the ports and pings of a namespace of its own harm nobody.
-    ("ip_unprivileged_port_start", "0"),
-    ("ping_group_range", "0 2147483647"),
-];
 
 /// Body of a worker thread; returns when the bridge stops.
 pub(super) fn work(shared: &Arc<Shared>) {
@@ -125,8 +113,10 @@ impl Tools {
         let mac = MacAddress::of(address);
         let route = &mut self.route;
         let (netns, ()) = self.workshop.make(|netns, inside| {
-            for (name, value) in PARAMETERS {
-                write_sysctl(&format!("net/ipv4/{name}"), value)?;
+            // A host that forwards within one link tells the sender to go
+            // there directly; for a translated packet that is wrong.
+            for scope in ["all", "default"] {
+                write_sysctl(&format!("net/ipv4/conf/{scope}/accept_redirects"), "0")?;
             }
             route
                 .add_veth(&Veth {

@@ -14,11 +14,10 @@ use std::{
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::{
-    Bridge, BridgeConfig, MacAddress, NetError,
+    Bridge, BridgeConfig, MacAddress, NetError, Shared,
     error::during,
     firewall::Firewall,
     pool,
-    shared::Shared,
     state::State,
     watch::{LINK_GROUP, Watcher},
 };

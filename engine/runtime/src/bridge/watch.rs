@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{lock, shared::Shared};
+use super::{Shared, lock};
 use crate::{
     netlink::{Link, NetlinkError, Socket},
     nft::{Event, parse_event},

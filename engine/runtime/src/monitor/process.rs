@@ -48,8 +48,7 @@ pub(crate) fn run(connection: OwnedFd, netns: Option<OwnedFd>) -> i32 {
 pub(crate) fn become_monitor() -> Result<(), Failure> {
     let failed = |e: rustix::io::Errno| Failure::setup("become a monitor", e);
     rustix::process::setsid().map_err(failed)?;
-    // The launcher already ignores what is meant for the daemon's group.
-    sys::signal::expect_children();
+    sys::signal::ignore_group_signals();
     let own = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(own)).map_err(failed)?;
     rustix::thread::set_name(c"carrack-monitor").map_err(failed)

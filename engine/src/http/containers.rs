@@ -1,0 +1,385 @@
+//! `/containers`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_api::{
+    ContainerCreateRequest, ContainerCreateResponse, ContainerPruneReport, ContainerTop,
+    ContainerUpdateResponse, ContainerWaitResponse, ExecCreateRequest, ExecCreateResponse,
+    HostConfig, WaitError,
+};
+use http::StatusCode;
+use tokio::sync::mpsc;
+
+use super::answer::{self, Answer};
+use super::request::Request;
+use super::route::unsupported;
+use super::{hijack, logs, stats};
+use crate::container::list::{self, ListQuery};
+use crate::container::{Container, WaitFor, create as creating, exec, inspect, signal};
+use crate::core::Core;
+use crate::error::{EngineError, Result};
+use crate::filters::Filters;
+use crate::{clock, volume};
+
+pub(super) async fn list(core: &Core, request: &Request) -> Result<Answer> {
+    let query = &request.query;
+    let wanted = ListQuery::parse(
+        query.flag("all"),
+        query.number("limit")?,
+        query.get("filters"),
+    )?;
+    let mut found = list::list(core, &wanted).await?;
+    if query.flag("size") {
+        for summary in &mut found {
+            let (rw, root) = sizes(core, &summary.id).await?;
+            summary.size_rw = Some(rw);
+            summary.size_root_fs = Some(root);
+        }
+    }
+    answer::ok(&found)
+}
+
+pub(super) async fn create(core: &Arc<Core>, request: Request) -> Result<Answer> {
+    let name = request.query.text("name").map(str::to_owned);
+    let platform = request.query.text("platform").map(str::to_owned);
+    let (wanted, _) = request.json::<ContainerCreateRequest>().await?;
+    if let Some(platform) = platform {
+        check_platform(core, &wanted.config.image, &platform).await?;
+    }
+    let created = creating::create(core, name.as_deref(), wanted).await?;
+    let answer = ContainerCreateResponse {
+        id: created.id.to_string(),
+        warnings: created.warnings,
+    };
+    answer::json(StatusCode::CREATED, &answer)
+}
+
+async fn check_platform(core: &Core, image: &str, platform: &str) -> Result<()> {
+    let wanted = oci::Platform::parse(platform)
+        .ok_or_else(|| EngineError::bad(format!("\"{platform}\" is an invalid platform")))?;
+    let found = core.images.get(core, image).await?;
+    let has = oci::Platform {
+        os: found.config.os.clone(),
+        variant: found.config.variant.clone(),
+        ..oci::Platform::linux(&found.config.architecture)
+    };
+    if has.matches(&wanted) {
+        Ok(())
+    } else {
+        // Clients answer this by pulling the other platform.
+        Err(EngineError::NotFound(format!(
+            "image with reference {image} was found but does not provide the specified platform ({platform})"
+        )))
+    }
+}
+
+pub(super) async fn remove(core: &Core, id: &str, request: &Request) -> Result<Answer> {
+    let query = &request.query;
+    if query.flag("link") {
+        return Err(unsupported("docker rm --link"));
+    }
+    let container = core.containers.find(id)?;
+    container
+        .remove(query.flag("force"), query.flag("v"))
+        .await?;
+    answer::no_content()
+}
+
+pub(super) async fn prune(core: &Arc<Core>, request: &Request) -> Result<Answer> {
+    let filters = Filters::parse(request.query.get("filters"), &["label", "label!", "until"])?;
+    let until = match filters.values("until").next() {
+        None => None,
+        Some(text) => Some(
+            clock::parse_moment(text, clock::now())
+                .ok_or_else(|| EngineError::bad(format!("invalid filter 'until={text}'")))?,
+        ),
+    };
+    let mut report = ContainerPruneReport::default();
+    for container in core.containers.all() {
+        let view = container.view();
+        let fits = !view.state.counts_as_running()
+            && until.is_none_or(|until| container.created_at < until)
+            && filters.labels(&container.config.labels);
+        if !fits {
+            continue;
+        }
+        let (rw, _) = sizes(core, container.id.as_str()).await?;
+        // One that was started or removed meanwhile is simply not pruned.
+        if container.remove(false, false).await.is_ok() {
+            report.space_reclaimed += u64::try_from(rw).unwrap_or(0);
+            report
+                .containers_deleted
+                .get_or_insert_with(Vec::new)
+                .push(container.id.to_string());
+        }
+    }
+    answer::ok(&report)
+}
+
+/// `/containers/{id}/{action}`.
+pub(super) async fn one(
+    core: &Arc<Core>,
+    method: &str,
+    id: &str,
+    action: &str,
+    request: Request,
+) -> Result<Answer> {
+    let container = core.containers.find(id)?;
+    match (method, action) {
+        ("GET", "json") => inspect_one(core, &container, &request).await,
+        ("GET", "logs") => logs::logs(&container, &request),
+        ("GET", "top") => top(&container, &request),
+        ("GET", "stats") => stats::stats(core, container, &request),
+        ("GET", "changes") => Err(unsupported("docker diff")),
+        ("GET", "export") => Err(unsupported("docker export")),
+        (_, "archive") => Err(unsupported("docker cp")),
+        ("GET", "checkpoints") | ("POST", "checkpoints") => Err(unsupported("docker checkpoint")),
+        ("POST", "start") => start(&container).await,
+        ("POST", "stop") => stop(core, container, &request).await,
+        ("POST", "restart") => restart(core, container, &request).await,
+        ("POST", "kill") => kill(&container, &request).await,
+        ("POST", "pause") => {
+            container.pause().await?;
+            answer::no_content()
+        }
+        ("POST", "unpause") => {
+            container.unpause().await?;
+            answer::no_content()
+        }
+        ("POST", "rename") => rename(&container, &request).await,
+        ("POST", "update") => update(&container, request).await,
+        ("POST", "resize") => {
+            let (columns, rows) = super::exec::size(&request)?;
+            container.resize(columns, rows).await?;
+            Ok(answer::empty(StatusCode::OK))
+        }
+        ("POST", "attach") => attach(core, container, request).await,
+        ("POST", "wait") => wait(&container, &request),
+        ("POST", "exec") => {
+            let (wanted, _) = request.json::<ExecCreateRequest>().await?;
+            let exec = exec::create(core, container, wanted)?;
+            let id = exec.id.clone();
+            answer::json(StatusCode::CREATED, &ExecCreateResponse { id })
+        }
+        _ => Err(EngineError::NotFound("page not found".to_owned())),
+    }
+}
+
+async fn inspect_one(core: &Core, container: &Container, request: &Request) -> Result<Answer> {
+    let mut found = inspect::inspect(core, container);
+    if request.query.flag("size") {
+        let (rw, root) = sizes(core, container.id.as_str()).await?;
+        found.size_rw = Some(rw);
+        found.size_root_fs = Some(root);
+    }
+    answer::ok(&found)
+}
+
+/// Bytes written by the container, and of its whole root.
+pub(super) async fn sizes(core: &Core, id: &str) -> Result<(i64, i64)> {
+    let container = core.containers.find(id)?;
+    let layers = core.host.layers.clone();
+    let key = id.to_owned();
+    let rw = crate::container::actor::blocking(move || {
+        layers
+            .get(&key)
+            .map(|snapshot| volume::disk_usage(&snapshot.upper))
+    })
+    .await?;
+    let rw = i64::try_from(rw).unwrap_or(i64::MAX);
+    let image = core.db.image(&container.image_id).await?;
+    Ok((rw, rw + image.map_or(0, |image| image.size_bytes)))
+}
+
+async fn start(container: &Container) -> Result<Answer> {
+    container.start().await?;
+    answer::no_content()
+}
+
+/// The grace of a stop: absent is the container's own, negative waits for ever.
+fn grace(request: &Request) -> Result<Option<Option<Duration>>> {
+    let seconds = request.query.number::<i64>("t")?;
+    Ok(seconds.map(|seconds| u64::try_from(seconds).ok().map(Duration::from_secs)))
+}
+
+/// Runs on its own, so that a client that leaves does not stop the stop.
+async fn stop(core: &Core, container: Arc<Container>, request: &Request) -> Result<Answer> {
+    let grace = grace(request)?;
+    let signal_text = request.query.text("signal").map(str::to_owned);
+    if let Some(text) = &signal_text {
+        signal::parse(text)?;
+    }
+    let stop = async move { container.stop(grace, signal_text.as_deref()).await };
+    finish(core.tasks.spawn(stop)).await?;
+    answer::no_content()
+}
+
+async fn restart(core: &Core, container: Arc<Container>, request: &Request) -> Result<Answer> {
+    let grace = grace(request)?;
+    let signal_text = request.query.text("signal").map(str::to_owned);
+    let restart = async move {
+        match container.stop(grace, signal_text.as_deref()).await {
+            Ok(()) | Err(EngineError::NotModified) => container.start().await,
+            Err(error) => Err(error),
+        }
+    };
+    finish(core.tasks.spawn(restart)).await?;
+    answer::no_content()
+}
+
+async fn finish(work: tokio::task::JoinHandle<Result<()>>) -> Result<()> {
+    work.await
+        .map_err(|error| EngineError::internal("background work", error))?
+}
+
+async fn kill(container: &Container, request: &Request) -> Result<Answer> {
+    let number = match request.query.text("signal") {
+        Some(text) => signal::parse(text)?,
+        None => signal::SIGKILL,
+    };
+    container.kill(number).await?;
+    answer::no_content()
+}
+
+async fn rename(container: &Container, request: &Request) -> Result<Answer> {
+    let name = request
+        .query
+        .text("name")
+        .ok_or_else(|| EngineError::bad("Neither old nor new names may be empty"))?;
+    container
+        .rename(crate::names::container_name(name)?)
+        .await?;
+    answer::no_content()
+}
+
+/// `docker update`: the restart policy. Limits of running containers are not
+/// changed yet, and are refused.
+async fn update(container: &Container, request: Request) -> Result<Answer> {
+    let (wanted, _) = request.json::<HostConfig>().await?;
+    let mut host = (*container.view().host_config).clone();
+    let only_policy = HostConfig {
+        restart_policy: wanted.restart_policy.clone(),
+        ..Default::default()
+    };
+    if wanted != only_policy {
+        return Err(unsupported("docker update of anything but --restart"));
+    }
+    if !wanted.restart_policy.name.is_empty() {
+        host.restart_policy = wanted.restart_policy;
+        crate::container::refusal::check(&container.config, &host, None)?;
+        container.update(host).await?;
+    }
+    answer::ok(&ContainerUpdateResponse::default())
+}
+
+async fn attach(core: &Arc<Core>, container: Arc<Container>, request: Request) -> Result<Answer> {
+    let query = &request.query;
+    let config = &container.config;
+    let keys = hijack::detach_keys(query.get("detachKeys"))?;
+    let streams = hijack::Streams {
+        stdin: query.flag("stdin") && config.open_stdin,
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        tty: config.tty,
+        close_stdin: config.stdin_once,
+        detach_keys: if config.tty { keys } else { Vec::new() },
+    };
+    let (replay, live) = (query.flag("logs"), query.flag("stream"));
+    let version = request.version();
+    let tty = config.tty;
+    if matches!(
+        container.view().state,
+        crate::container::state::State::Paused { .. }
+    ) {
+        return Err(EngineError::Conflict(format!(
+            "container {id} is paused, unpause the container before attach",
+            id = container.id
+        )));
+    }
+    let core = Arc::clone(core);
+    // Registered before the answer is sent: the client starts the container right after it.
+    let connection = if live {
+        Some(container.attach().await?)
+    } else {
+        None
+    };
+    let work = move |mut client: hijack::Client| async move {
+        if replay {
+            let past = logs::past(&container, streams.stdout, streams.stderr).await;
+            if client.write(&past).await.is_err() {
+                return;
+            }
+        }
+        let Some(connection) = connection else {
+            return client.close().await;
+        };
+        let monitor = tokio::select! {
+            monitor = connection => monitor,
+            () = core.shutdown.cancelled() => return client.close().await,
+        };
+        // The container was removed, or could not be started.
+        let Ok(monitor) = monitor else {
+            return client.close().await;
+        };
+        let (reader, writer) = monitor.split();
+        let name = container.view().name;
+        crate::container::actor::emit(&core, &container, &name, "attach", &[]);
+        client.run(&streams, reader, writer, |_| ()).await;
+    };
+    hijack::take_over(request.into_upgrade(), version, tty, work)
+}
+
+fn wait(container: &Arc<Container>, request: &Request) -> Result<Answer> {
+    let condition = match request.query.text("condition") {
+        None | Some("not-running") => WaitFor::NotRunning,
+        Some("next-exit") => WaitFor::NextExit,
+        Some("removed") => WaitFor::Removed,
+        Some(other) => return Err(EngineError::bad(format!("invalid condition: \"{other}\""))),
+    };
+    // Counted before the answer's head goes out: the client starts the
+    // container once it has it.
+    let from = container.view().exits;
+    let container = Arc::clone(container);
+    let (sender, lines) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let exit = tokio::select! {
+            exit = container.wait(condition, from) => exit,
+            () = sender.closed() => return,
+        };
+        let answer = ContainerWaitResponse {
+            // A start that failed is told to whoever asked for the start.
+            error: (exit.started_at.is_some() && !exit.error.is_empty()).then(|| WaitError {
+                message: exit.error.clone(),
+            }),
+            status_code: i64::from(exit.code),
+        };
+        let _ = sender.send(answer).await;
+    });
+    Ok(answer::lines(lines))
+}
+
+/// The processes of a container with the columns of `ps -ef`.
+fn top(container: &Container, request: &Request) -> Result<Answer> {
+    if let Some(arguments) = request.query.text("ps_args")
+        && arguments != "-ef"
+    {
+        return Err(unsupported("docker top with ps arguments"));
+    }
+    let view = container.view();
+    if !view.state.is_up() {
+        return Err(EngineError::Conflict(format!(
+            "container {} is not running",
+            container.id
+        )));
+    }
+    let processes = runtime::cgroup::processes(&container.cgroup);
+    let titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
+    answer::ok(&ContainerTop {
+        processes: processes
+            .into_iter()
+            .filter_map(stats::process_line)
+            .collect(),
+        titles: titles.map(str::to_owned).to_vec(),
+    })
+}

@@ -1,0 +1,271 @@
+//! Connections that leave HTTP: attach and exec.
+//!
+//! After the answer's head the connection carries the process's streams: output
+//! framed per stream (raw with a terminal), input as it is. The client's half
+//! close ends the input and nothing else. Output is never buffered here: a
+//! client that does not read holds the container's output back, and one that
+//! leaves ends only its own connection.
+
+use bytes::{Bytes, BytesMut};
+use engine_api::{ApiVersion, Frame, StreamKind, since};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use http::{Response, StatusCode};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use runtime::monitor::{ExitStatus, MonitorEvent, MonitorReader, MonitorWriter};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+
+use super::answer::Answer;
+use crate::error::{EngineError, Result};
+
+/// Input read from a client at once.
+const INPUT_BYTES: usize = 32 * 1024;
+/// ctrl-p ctrl-q.
+const DETACH_KEYS: &[u8] = &[16, 17];
+
+/// Which streams a client wants and how.
+#[derive(Clone, Debug)]
+pub(super) struct Streams {
+    pub(super) stdin: bool,
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
+    pub(super) tty: bool,
+    /// The client's half close ends the process's input.
+    pub(super) close_stdin: bool,
+    /// The bytes that let go of the process; empty for none.
+    pub(super) detach_keys: Vec<u8>,
+}
+
+/// A connection that left HTTP.
+#[derive(Debug)]
+pub(super) struct Client {
+    input: ReadHalf<TokioIo<Upgraded>>,
+    output: WriteHalf<TokioIo<Upgraded>>,
+}
+
+/// Answers 101 and runs `work` on the connection.
+pub(super) fn take_over<W, F>(
+    upgrade: OnUpgrade,
+    version: ApiVersion,
+    tty: bool,
+    work: W,
+) -> Result<Answer>
+where
+    W: FnOnce(Client) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let framed = !tty && version >= since::MULTIPLEXED_TYPE;
+    let content_type = if framed {
+        "application/vnd.docker.multiplexed-stream"
+    } else {
+        "application/vnd.docker.raw-stream"
+    };
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => {
+                let (input, output) = tokio::io::split(TokioIo::new(upgraded));
+                work(Client { input, output }).await;
+            }
+            Err(error) => tracing::debug!(%error, "the client did not upgrade its connection"),
+        }
+    });
+    let mut answer = Response::new(axum::body::Body::empty());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
+    Ok(answer)
+}
+
+impl Client {
+    /// Carries streams until the process ends, the client leaves or detaches.
+    /// `ended` runs before the connection is closed, since clients ask for the
+    /// exit code right after. The reader comes back if the process goes on.
+    pub(super) async fn run(
+        self,
+        streams: &Streams,
+        mut reader: MonitorReader,
+        writer: MonitorWriter,
+        ended: impl FnOnce(Option<ExitStatus>),
+    ) -> Option<MonitorReader> {
+        let Self { input, mut output } = self;
+        let forward = forward_input(streams, input, writer);
+        let mut forward = std::pin::pin!(forward);
+        let mut input_open = streams.stdin;
+        let left = loop {
+            let event = tokio::select! {
+                event = reader.next() => event,
+                detached = &mut forward, if input_open => {
+                    input_open = false;
+                    if detached {
+                        break true;
+                    }
+                    continue;
+                }
+            };
+            let (kind, data) = match event {
+                Some(MonitorEvent::Stdout(data)) => (StreamKind::Stdout, data),
+                Some(MonitorEvent::Stderr(data)) => (StreamKind::Stderr, data),
+                Some(MonitorEvent::Exited(status)) => {
+                    ended(Some(status));
+                    break false;
+                }
+                None => {
+                    ended(None);
+                    break false;
+                }
+            };
+            let wanted = match kind {
+                StreamKind::Stderr => streams.stderr,
+                _ => streams.stdout,
+            };
+            if wanted && !streams.tty {
+                if write_frame(&mut output, kind, &data).await.is_err() {
+                    break true;
+                }
+            } else if wanted && output.write_all(&data).await.is_err() {
+                break true;
+            }
+        };
+        let _ = output.shutdown().await;
+        left.then_some(reader)
+    }
+
+    /// Reports an error in-band, as the head of the answer is already sent.
+    pub(super) async fn fail(mut self, streams: &Streams, error: &EngineError) {
+        let text = format!("{error}\r\n");
+        let _ = if streams.tty {
+            self.output.write_all(text.as_bytes()).await
+        } else {
+            write_frame(&mut self.output, StreamKind::Stderr, text.as_bytes()).await
+        };
+        let _ = self.output.shutdown().await;
+    }
+
+    pub(super) async fn close(mut self) {
+        let _ = self.output.shutdown().await;
+    }
+
+    /// Sends what a log holds, before the live streams.
+    pub(super) async fn write(&mut self, data: &[u8]) -> std::io::Result<()> {
+        self.output.write_all(data).await
+    }
+}
+
+async fn write_frame(
+    output: &mut WriteHalf<TokioIo<Upgraded>>,
+    stream: StreamKind,
+    data: &[u8],
+) -> std::io::Result<()> {
+    let mut frame = BytesMut::with_capacity(engine_api::FRAME_HEADER_BYTES + data.len());
+    push_frame(&mut frame, stream, data);
+    output.write_all(&frame).await
+}
+
+/// Appends one frame. Data of a frame is far below 4 GiB by construction.
+pub(super) fn push_frame(out: &mut BytesMut, stream: StreamKind, data: &[u8]) {
+    let len_bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&Frame { stream, len_bytes }.to_bytes());
+    out.extend_from_slice(data);
+}
+
+/// Copies the client's input to the process. `true` when the client typed the
+/// detach keys.
+async fn forward_input(
+    streams: &Streams,
+    mut input: ReadHalf<TokioIo<Upgraded>>,
+    writer: MonitorWriter,
+) -> bool {
+    let mut keys = KeyScanner::new(&streams.detach_keys);
+    loop {
+        let mut buffer = BytesMut::with_capacity(INPUT_BYTES);
+        match input.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let (data, detached) = keys.pass(buffer.freeze());
+        if !data.is_empty() && writer.stdin(data).await.is_err() {
+            return false;
+        }
+        if detached {
+            return true;
+        }
+    }
+    if streams.close_stdin {
+        let _ = writer.close_stdin().await;
+    }
+    false
+}
+
+/// Finds the detach keys in a stream of input, also across reads.
+#[derive(Debug)]
+struct KeyScanner {
+    keys: Vec<u8>,
+    /// How many of the keys were typed so far; they are held back.
+    matched: usize,
+}
+
+impl KeyScanner {
+    fn new(keys: &[u8]) -> Self {
+        Self {
+            keys: keys.to_owned(),
+            matched: 0,
+        }
+    }
+
+    /// The input without the keys, and whether all of them came.
+    fn pass(&mut self, data: Bytes) -> (Bytes, bool) {
+        if self.keys.is_empty() {
+            return (data, false);
+        }
+        let mut out = BytesMut::with_capacity(data.len() + self.matched);
+        for &byte in &data {
+            if byte == self.keys[self.matched] {
+                self.matched += 1;
+                if self.matched == self.keys.len() {
+                    self.matched = 0;
+                    return (out.freeze(), true);
+                }
+                continue;
+            }
+            out.extend_from_slice(&self.keys[..self.matched]);
+            self.matched = usize::from(byte == self.keys[0]);
+            if self.matched == 0 {
+                out.extend_from_slice(&[byte]);
+            }
+        }
+        (out.freeze(), false)
+    }
+}
+
+/// Reads `ctrl-p,ctrl-q` or `a,b`; the default when empty.
+///
+/// # Errors
+/// 400 for a word that names no key.
+pub(super) fn detach_keys(text: Option<&str>) -> Result<Vec<u8>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(DETACH_KEYS.to_owned());
+    };
+    text.split(',')
+        .map(|word| match word.as_bytes() {
+            [byte] => Some(*byte),
+            [b'c', b't', b'r', b'l', b'-', key] => match key {
+                b'a'..=b'z' => Some(key - b'a' + 1),
+                b'@' => Some(0),
+                b'[' => Some(27),
+                b'\\' => Some(28),
+                b']' => Some(29),
+                b'^' => Some(30),
+                b'_' => Some(31),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect::<Option<Vec<u8>>>()
+        .ok_or_else(|| EngineError::bad(format!("Invalid detach keys ({text}) provided")))
+}
+
+#[cfg(test)]
+#[path = "hijack/tests.rs"]
+mod tests;

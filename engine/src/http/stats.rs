@@ -1,0 +1,182 @@
+//! `GET /containers/{id}/stats`, and the lines of `top`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_api::{CpuStats, CpuUsage, MemoryStats, PidsStats, Stats, ThrottlingData};
+use tokio::sync::mpsc;
+
+use super::answer::{self, Answer};
+use super::request::Request;
+use crate::clock;
+use crate::container::Container;
+use crate::container::actor::blocking;
+use crate::core::Core;
+use crate::error::Result;
+
+/// Between two samples of a stream.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Clock ticks per second in /proc; fixed by the kernel's ABI (proc(5)).
+const TICKS: u64 = 100;
+
+pub(super) fn stats(
+    core: &Arc<Core>,
+    container: Arc<Container>,
+    request: &Request,
+) -> Result<Answer> {
+    let streaming = request.query.flag_or("stream", true);
+    let one_shot = request.query.flag("one-shot");
+    let (sender, lines) = mpsc::channel(1);
+    let shutdown = core.shutdown.clone();
+    tokio::spawn(async move {
+        let mut last = CpuStats::default();
+        let mut last_read = clock::NEVER.to_owned();
+        let mut first = true;
+        loop {
+            let mut sample = sample(&container).await;
+            sample.precpu_stats = std::mem::replace(&mut last, sample.cpu_stats.clone());
+            sample.preread = std::mem::replace(&mut last_read, sample.read.clone());
+            // Without a stream the second sample is the answer: its rates mean something.
+            let prime = first && !streaming && !one_shot;
+            first = false;
+            if !prime && sender.send(sample).await.is_err() {
+                return;
+            }
+            if !prime && !streaming {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PERIOD) => {}
+                () = sender.closed() => return,
+                () = shutdown.cancelled() => return,
+            }
+        }
+    });
+    Ok(answer::lines(lines))
+}
+
+async fn sample(container: &Container) -> Stats {
+    let view = container.view();
+    let mut stats = Stats {
+        name: format!("/{}", view.name),
+        id: container.id.to_string(),
+        read: clock::rfc3339_nanos(clock::now()),
+        ..Default::default()
+    };
+    if !view.state.is_up() {
+        return stats;
+    }
+    let path = container.cgroup.clone();
+    let Ok(found) = blocking(move || runtime::cgroup::stats(&path)).await else {
+        return stats;
+    };
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    stats.cpu_stats = CpuStats {
+        cpu_usage: CpuUsage {
+            total_usage: found.cpu_total_ns,
+            percpu_usage: None,
+            usage_in_kernelmode: found.cpu_system_ns,
+            usage_in_usermode: found.cpu_user_ns,
+        },
+        system_cpu_usage: host_cpu_ns(),
+        online_cpus: u32::try_from(cpus).unwrap_or(1),
+        throttling_data: ThrottlingData {
+            periods: found.cpu_periods,
+            throttled_periods: found.cpu_throttled_periods,
+            throttled_time: found.cpu_throttled_ns,
+        },
+    };
+    stats.memory_stats = MemoryStats {
+        usage: found.memory_usage_bytes,
+        stats: [
+            ("inactive_file".to_owned(), found.memory_inactive_file_bytes),
+            (
+                "total_inactive_file".to_owned(),
+                found.memory_inactive_file_bytes,
+            ),
+        ]
+        .into(),
+        limit: found
+            .memory_limit_bytes
+            .unwrap_or_else(super::system::memory_total),
+        ..Default::default()
+    };
+    stats.pids_stats = PidsStats {
+        current: found.pids,
+        limit: found.pids_limit.unwrap_or(0),
+    };
+    stats
+}
+
+/// CPU time of all processors since the host started.
+fn host_cpu_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1);
+    // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user.
+    let ticks: u64 = fields
+        .take(8)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    ticks * (1_000_000_000 / TICKS)
+}
+
+/// One process as `ps -ef` shows it; `None` when it is gone.
+pub(super) fn process_line(pid: u32) -> Option<Vec<String>> {
+    use std::os::unix::fs::MetadataExt;
+    let dir = std::path::PathBuf::from(format!("/proc/{pid}"));
+    let stat = std::fs::read_to_string(dir.join("stat")).ok()?;
+    // The name is in parentheses and may hold any byte, also parentheses.
+    let (head, tail) = stat.rsplit_once(')')?;
+    let name = head.split_once('(')?.1;
+    let fields: Vec<&str> = tail.split_whitespace().collect();
+    let number = |index: usize| fields.get(index).and_then(|f| f.parse::<u64>().ok());
+    let seconds = (number(11)? + number(12)?) / TICKS;
+    let uid = std::fs::metadata(&dir).ok()?.uid();
+    let command = std::fs::read(dir.join("cmdline")).ok()?;
+    let command = String::from_utf8_lossy(&command)
+        .replace('\0', " ")
+        .trim_end()
+        .to_owned();
+    let user = if uid == 0 {
+        "root".to_owned()
+    } else {
+        uid.to_string()
+    };
+    Some(vec![
+        user,
+        pid.to_string(),
+        number(1)?.to_string(),
+        "0".to_owned(),
+        started(number(19)?),
+        if number(4)? == 0 { "?" } else { "pts/0" }.to_owned(),
+        format!(
+            "{:02}:{:02}:{:02}",
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60
+        ),
+        if command.is_empty() {
+            format!("[{name}]")
+        } else {
+            command
+        },
+    ])
+}
+
+/// Wall-clock time of a start that is given in ticks since boot.
+fn started(ticks: u64) -> String {
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let uptime: f64 = uptime
+        .split_whitespace()
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0.0);
+    let ago = uptime - ticks as f64 / TICKS as f64;
+    let at = clock::now() - time::Duration::seconds_f64(ago.max(0.0));
+    format!("{:02}:{:02}", at.hour(), at.minute())
+}

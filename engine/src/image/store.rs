@@ -1,0 +1,226 @@
+//! Finding images, and the one place that guards layers against a removal
+//! while a pull relies on them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use oci::{Digest, ImageConfig, Reference};
+use runtime::snapshot::LayerName;
+use tokio::sync::Semaphore;
+
+use crate::clock;
+use crate::core::Core;
+use crate::db::ImageRow;
+use crate::error::{EngineError, Result};
+
+/// An image with its configuration read.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    pub(crate) id: String,
+    pub(crate) config: ImageConfig,
+    pub(crate) row: ImageRow,
+}
+
+impl Image {
+    fn read(row: ImageRow) -> Result<Self> {
+        let config = serde_json::from_slice(&row.config)
+            .map_err(|error| EngineError::internal("read the image's configuration", error))?;
+        Ok(Self {
+            id: row.id.clone(),
+            config,
+            row,
+        })
+    }
+
+    /// The layers, lowest first.
+    pub(crate) fn layer_names(&self) -> Vec<LayerName> {
+        self.config.rootfs.diff_ids.iter().map(layer_name).collect()
+    }
+
+    /// Tags in the form that people type.
+    pub(crate) fn familiar_tags(&self) -> Vec<String> {
+        familiar(&self.row.tags)
+    }
+
+    pub(crate) fn familiar_digests(&self) -> Vec<String> {
+        familiar(&self.row.digests)
+    }
+}
+
+fn familiar(references: &[String]) -> Vec<String> {
+    let mut list: Vec<String> = references
+        .iter()
+        .filter_map(|text| text.parse::<Reference>().ok())
+        .map(|reference| reference.familiar())
+        .collect();
+    list.sort();
+    list
+}
+
+/// A layer's name in the layer store.
+pub(crate) fn layer_name(diff_id: &Digest) -> LayerName {
+    LayerName::from(diff_id)
+}
+
+/// The images of this engine.
+#[derive(Debug)]
+pub(crate) struct Images {
+    /// Layers that a running pull counts on, with the number of pulls.
+    pinned: Mutex<HashMap<String, usize>>,
+    /// One lock per layer that is being fetched: single flight over all pulls.
+    flights: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Layers in transfer at once, over all pulls.
+    pub(crate) transfers: Semaphore,
+}
+
+impl Images {
+    pub(crate) fn new(transfers_max: usize) -> Self {
+        Self {
+            pinned: Mutex::default(),
+            flights: Mutex::default(),
+            transfers: Semaphore::new(transfers_max.max(1)),
+        }
+    }
+
+    /// Finds by id, beginning of an id, tag or digest reference.
+    ///
+    /// # Errors
+    /// 404 with Docker's text, 400 when a beginning fits several.
+    pub(crate) async fn get(&self, core: &Core, name: &str) -> Result<Image> {
+        let id = self.resolve(core, name).await?;
+        let row = core.db.image(&id).await?;
+        Image::read(row.ok_or_else(|| EngineError::no_such_image(name))?)
+    }
+
+    async fn resolve(&self, core: &Core, name: &str) -> Result<String> {
+        if name.parse::<Digest>().is_ok() {
+            return Ok(name.to_owned());
+        }
+        let bare = name.strip_prefix("sha256:").unwrap_or(name);
+        let is_hex = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_hexdigit());
+        if bare == name {
+            let reference: Reference = name
+                .parse()
+                .map_err(|error: oci::ReferenceError| EngineError::bad(error.to_string()))?;
+            let reference = canonical(&reference);
+            if let Some(id) = core
+                .db
+                .image_id_by_reference(&reference.to_string())
+                .await?
+            {
+                return Ok(id);
+            }
+            if !is_hex {
+                return Err(EngineError::no_such_image(&reference.familiar()));
+            }
+        }
+        let mut fitting = core
+            .db
+            .image_ids_by_prefix(&format!("sha256:{bare}"))
+            .await?;
+        match (fitting.pop(), fitting.pop()) {
+            (Some(id), None) if is_hex => Ok(id),
+            (Some(_), Some(_)) => Err(EngineError::bad(format!(
+                "ambiguous image id prefix: {bare}"
+            ))),
+            _ if bare == name => Err(EngineError::no_such_image(&format!("{name}:latest"))),
+            _ => Err(EngineError::no_such_image(name)),
+        }
+    }
+
+    /// All images, newest first.
+    pub(crate) async fn all(&self, core: &Core) -> Result<Vec<Image>> {
+        let rows = core.db.images(None).await?;
+        // One row that cannot be read must not hide the others.
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| Image::read(row).ok())
+            .collect())
+    }
+
+    /// Gives an image another name.
+    pub(crate) async fn tag(&self, core: &Core, name: &str, reference: &Reference) -> Result<()> {
+        if reference.digest().is_some() {
+            return Err(EngineError::bad(
+                "refusing to create a tag with a digest reference",
+            ));
+        }
+        let image = self.get(core, name).await?;
+        let text = reference.clone().with_default_tag().to_string();
+        core.db
+            .tag_image(&text, &image.id, &clock::rfc3339(clock::now()))
+            .await?;
+        event(
+            core,
+            "tag",
+            &image.id,
+            &reference.clone().with_default_tag().familiar(),
+        );
+        Ok(())
+    }
+
+    /// Keeps layers from being removed while the guard lives.
+    pub(crate) fn pin(&self, layers: Vec<String>) -> Pins<'_> {
+        let mut pinned = lock(&self.pinned);
+        for layer in &layers {
+            *pinned.entry(layer.clone()).or_default() += 1;
+        }
+        drop(pinned);
+        Pins {
+            images: self,
+            layers,
+        }
+    }
+
+    pub(crate) fn is_pinned(&self, layer: &str) -> bool {
+        lock(&self.pinned).contains_key(layer)
+    }
+
+    /// The lock under which a layer is fetched.
+    pub(crate) fn flight(&self, layer: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut flights = lock(&self.flights);
+        // Nobody holds these any more.
+        flights.retain(|_, flight| Arc::strong_count(flight) > 1);
+        Arc::clone(flights.entry(layer.to_owned()).or_default())
+    }
+}
+
+/// Layers that must stay; see [`Images::pin`].
+#[derive(Debug)]
+pub(crate) struct Pins<'a> {
+    images: &'a Images,
+    layers: Vec<String>,
+}
+
+impl Drop for Pins<'_> {
+    fn drop(&mut self) {
+        let mut pinned = lock(&self.images.pinned);
+        for layer in &self.layers {
+            if let Some(count) = pinned.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    pinned.remove(layer);
+                }
+            }
+        }
+    }
+}
+
+/// The form under which names are stored: `name:tag`, or `name@digest` without tag.
+pub(crate) fn canonical(reference: &Reference) -> Reference {
+    match reference.digest() {
+        Some(digest) => reference.with_digest(*digest),
+        None => reference.clone().with_default_tag(),
+    }
+}
+
+/// An event about an image.
+pub(crate) fn event(core: &Core, action: &str, id: &str, name: &str) {
+    let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
+    core.events.emit("image", action, id, attributes);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change is a single insertion or removal.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

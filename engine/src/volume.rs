@@ -1,0 +1,269 @@
+//! Named and anonymous volumes: directories `volumes/<name>/_data`.
+//!
+//! Owns these directories; the rows say which exist. A directory without a
+//! row is what a crash left of a creation and is taken over by the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use engine_api::{MountPoint, Volume, VolumeUsage};
+use runtime::root::{CopyOptions, Root};
+
+use crate::clock;
+use crate::container::actor::blocking;
+use crate::core::Core;
+use crate::db::VolumeRow;
+use crate::error::{EngineError, Result};
+use crate::filters::Filters;
+use crate::id::random_hex;
+use crate::names;
+
+/// Where the content of a volume is.
+pub(crate) fn data_dir(core: &Core, name: &str) -> PathBuf {
+    core.config
+        .data_dir
+        .join("volumes")
+        .join(name)
+        .join("_data")
+}
+
+/// Makes a volume, or finds the one of that name. An empty name makes an
+/// anonymous one.
+///
+/// # Errors
+/// 400 for a name that is none.
+pub(crate) async fn ensure(
+    core: &Core,
+    name: &str,
+    labels: BTreeMap<String, String>,
+) -> Result<VolumeRow> {
+    let row = VolumeRow {
+        name: if name.is_empty() {
+            random_hex(32)
+        } else {
+            name.to_owned()
+        },
+        created_at: clock::rfc3339(clock::now()),
+        labels,
+        anonymous: name.is_empty(),
+    };
+    if !names::is_valid(&row.name) {
+        return Err(EngineError::bad(format!(
+            "create {name}: \"{name}\" includes invalid characters for a local volume name, \
+             only \"{}\" are allowed. If you intended to pass a host directory, use absolute path",
+            names::NAME_RULE
+        )));
+    }
+    let dir = data_dir(core, &row.name);
+    std::fs::create_dir_all(&dir)
+        .map_err(|error| EngineError::internal("create the volume's directory", error))?;
+    if core.db.insert_volume(&row).await? {
+        core.events.emit(
+            "volume",
+            "create",
+            &row.name,
+            BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
+        );
+        return Ok(row);
+    }
+    let existing = core.db.volume(&row.name).await?;
+    Ok(existing.unwrap_or(row))
+}
+
+/// Fills an empty volume with what the image has at `target`, and gives it
+/// that directory's owner and mode. Blocking.
+///
+/// Paths of the image are resolved inside its own root.
+pub(crate) fn copy_up(
+    image_root: &Root,
+    target: &Path,
+    volume: &Path,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let empty = std::fs::read_dir(volume)?.next().is_none();
+    if !empty {
+        return Ok(());
+    }
+    let source = match image_root.metadata(target) {
+        Ok(source) => source,
+        Err(error) if error.is_absent() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if source.kind != runtime::root::FileKind::Directory {
+        return Ok(());
+    }
+    let into = Root::open(volume)?;
+    into.copy_from(Path::new("."), image_root, target, &CopyOptions::default())?;
+    let dir = rustix::fs::open(
+        volume,
+        rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
+    std::os::unix::fs::fchown(&dir, Some(source.uid), Some(source.gid))?;
+    rustix::fs::fchmod(&dir, rustix::fs::Mode::from_raw_mode(source.mode))?;
+    Ok(())
+}
+
+/// Volumes that pass the filters.
+pub(crate) async fn list(core: &Core, filters: &Filters) -> Result<Vec<Volume>> {
+    let dangling = filters.boolean("dangling")?;
+    let used = used(core).await?;
+    let mut found = Vec::new();
+    for row in core.db.volumes().await? {
+        let fits = filters.any("name", |pattern| Filters::name_matches(pattern, &row.name))
+            && filters.any("driver", |driver| driver == "local")
+            && filters.labels(&row.labels)
+            && dangling.is_none_or(|wanted| wanted != used.contains(&row.name));
+        if fits {
+            found.push(describe(core, &row));
+        }
+    }
+    Ok(found)
+}
+
+/// # Errors
+/// 404.
+pub(crate) async fn inspect(core: &Core, name: &str) -> Result<Volume> {
+    let row = core
+        .db
+        .volume(name)
+        .await?
+        .ok_or_else(|| no_such_volume(name))?;
+    Ok(describe(core, &row))
+}
+
+/// Removes a volume that no container uses.
+///
+/// # Errors
+/// 404, and 409 naming the containers that use it.
+pub(crate) async fn remove(core: &Core, name: &str, force: bool) -> Result<()> {
+    if core.db.volume(name).await?.is_none() {
+        return if force {
+            Ok(())
+        } else {
+            Err(no_such_volume(name))
+        };
+    }
+    let users: Vec<String> = core
+        .db
+        .volume_uses()
+        .await?
+        .into_iter()
+        .filter(|one| one.volume == name)
+        .map(|one| one.container)
+        .collect();
+    if !users.is_empty() {
+        return Err(EngineError::Conflict(format!(
+            "remove {name}: volume is in use - [{}]",
+            users.join(", ")
+        )));
+    }
+    delete(core, name).await
+}
+
+/// Removes unused volumes that pass the filters: anonymous ones, or all of them.
+///
+/// Returns the names and the bytes given back.
+pub(crate) async fn prune(core: &Core, filters: &Filters, all: bool) -> Result<(Vec<String>, u64)> {
+    let used = used(core).await?;
+    let (mut names, mut bytes) = (Vec::new(), 0);
+    for row in core.db.volumes().await? {
+        if used.contains(&row.name) || !(all || row.anonymous) || !filters.labels(&row.labels) {
+            continue;
+        }
+        let dir = data_dir(core, &row.name);
+        bytes += blocking(move || Ok::<_, std::io::Error>(disk_usage(&dir))).await?;
+        delete(core, &row.name).await?;
+        names.push(row.name);
+    }
+    Ok((names, bytes))
+}
+
+/// Removes the anonymous volumes of a container that is going away. One that
+/// another container uses as well stays.
+pub(crate) async fn remove_anonymous(core: &Core, mounts: &[MountPoint]) {
+    for mount in mounts.iter().filter(|mount| mount.kind == "volume") {
+        let anonymous = core.db.volume(&mount.name).await.ok().flatten();
+        if anonymous.is_some_and(|row| row.anonymous)
+            && let Err(error) = remove(core, &mount.name, true).await
+        {
+            tracing::debug!(volume.name = mount.name, %error, "anonymous volume stays");
+        }
+    }
+}
+
+/// Size and number of users of each volume.
+pub(crate) async fn with_usage(core: &Core) -> Result<Vec<Volume>> {
+    let uses = core.db.volume_uses().await?;
+    let mut volumes = Vec::new();
+    for row in core.db.volumes().await? {
+        let dir = data_dir(core, &row.name);
+        let size = blocking(move || Ok::<_, std::io::Error>(disk_usage(&dir))).await?;
+        let count = uses.iter().filter(|one| one.volume == row.name).count();
+        volumes.push(Volume {
+            usage_data: Some(VolumeUsage {
+                size: i64::try_from(size).unwrap_or(i64::MAX),
+                ref_count: i64::try_from(count).unwrap_or(i64::MAX),
+            }),
+            ..describe(core, &row)
+        });
+    }
+    Ok(volumes)
+}
+
+async fn used(core: &Core) -> Result<BTreeSet<String>> {
+    let uses = core.db.volume_uses().await?;
+    Ok(uses.into_iter().map(|one| one.volume).collect())
+}
+
+async fn delete(core: &Core, name: &str) -> Result<()> {
+    core.db.delete_volume(name).await?;
+    let dir = core.config.data_dir.join("volumes").join(name);
+    blocking(move || std::fs::remove_dir_all(dir)).await?;
+    core.events.emit(
+        "volume",
+        "destroy",
+        name,
+        BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
+    );
+    Ok(())
+}
+
+fn describe(core: &Core, row: &VolumeRow) -> Volume {
+    let mut labels = row.labels.clone();
+    if row.anonymous {
+        labels.insert("com.docker.volume.anonymous".to_owned(), String::new());
+    }
+    Volume {
+        created_at: row.created_at.clone(),
+        driver: "local".to_owned(),
+        labels: Some(labels),
+        mountpoint: data_dir(core, &row.name).to_string_lossy().into_owned(),
+        name: row.name.clone(),
+        options: Some(BTreeMap::new()),
+        scope: "local".to_owned(),
+        usage_data: None,
+    }
+}
+
+fn no_such_volume(name: &str) -> EngineError {
+    EngineError::NotFound(format!("get {name}: no such volume"))
+}
+
+/// Bytes that a tree takes on disk; what cannot be read counts nothing.
+/// Links are not followed. Blocking.
+pub(crate) fn disk_usage(dir: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return 0;
+    };
+    let mut total = 0;
+    for entry in entries.flatten() {
+        if let Ok(metadata) = entry.metadata() {
+            total += metadata.blocks() * 512;
+            if metadata.is_dir() {
+                total += disk_usage(&entry.path());
+            }
+        }
+    }
+    total
+}
