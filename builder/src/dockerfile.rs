@@ -133,9 +133,8 @@ impl Parser<'_> {
         let parsed = instruction(&mut self.reader, &line);
         let (parsed, span) = parsed.map_err(|(problem, span)| {
             let message = format!("dockerfile parse error on line {}: {problem}", span.start);
-            let known = instruction::KEYWORDS.contains(&name.as_str());
-            let shown = if known { name.as_str() } else { "" };
-            Problem { message, ..problem }.at(&self.file, span, shown)
+            let shown: String = name.chars().take(40).collect();
+            Problem { message, ..problem }.at(&self.file, span, &shown)
         })?;
         match parsed {
             Parsed::From(from) => {

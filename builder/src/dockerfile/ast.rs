@@ -90,6 +90,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The stages and images that the instruction reads from, as written.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        let (copy, mounts) = match self {
+            Self::Copy(copy) => (copy.from.as_deref(), &[][..]),
+            Self::Run(run) => (None, run.mounts.as_slice()),
+            _ => (None, &[][..]),
+        };
+        copy.into_iter()
+            .chain(mounts.iter().filter_map(|mount| mount.from.as_deref()))
+    }
+
     /// The instruction's name in upper case.
     pub fn name(&self) -> &'static str {
         match self {

@@ -25,7 +25,7 @@ fn an_error_shows_its_place() {
     let error = parse(text, "docker/Dockerfile").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "docker/Dockerfile:4: dockerfile parse error on line 4: unknown instruction: RNU (did you mean RUN?)"
+        "docker/Dockerfile:4: RNU: dockerfile parse error on line 4: unknown instruction: RNU (did you mean RUN?)"
     );
     assert_eq!(
         error.excerpt,

@@ -138,6 +138,37 @@ impl Plan {
         Ok(self.order(resolved)?.missing)
     }
 
+    /// The error for a base image that could not be looked up, at the first
+    /// instruction that names it.
+    pub fn base_failed(&self, base: &Base, reason: &str) -> DockerfileError {
+        let (span, instruction) = self.first_use(base);
+        let message = format!(
+            "failed to resolve source metadata for {}: {reason}",
+            base.reference
+        );
+        Problem::invalid(message).at(&self.source(), span, instruction)
+    }
+
+    fn first_use(&self, base: &Base) -> (Span, &'static str) {
+        let stages = &self.dockerfile.stages;
+        for (index, stage) in stages.iter().enumerate() {
+            if matches!(&self.starts[index], Start::Image(start) if **start == *base) {
+                return (stage.span, "FROM");
+            }
+            for node in &stage.instructions {
+                let named = node.kind.origins().any(|name| {
+                    let origin = self.origin(name, index);
+                    matches!(origin, Ok(Origin::Image(image)) if *image == *base)
+                });
+                if named {
+                    return (node.span, node.kind.name());
+                }
+            }
+        }
+        // Only a trigger of some base image names it.
+        (stages[self.target].span, "FROM")
+    }
+
     /// Advice about the Dockerfile, for the build's log.
     pub fn warnings(&self) -> &[dockerfile::Warning] {
         &self.dockerfile.warnings
@@ -377,16 +408,7 @@ impl Walk<'_> {
 
     /// Follows what an instruction reads from.
     fn sources(&mut self, current: usize, node: &Instruction) -> Result<(), DockerfileError> {
-        let names: Vec<&str> = match &node.kind {
-            Kind::Copy(copy) => copy.from.iter().map(String::as_str).collect(),
-            Kind::Run(run) => run
-                .mounts
-                .iter()
-                .filter_map(|m| m.from.as_deref())
-                .collect(),
-            _ => return Ok(()),
-        };
-        for name in names {
+        for name in node.kind.origins() {
             let file = self.plan.source();
             let located = |problem: Problem| problem.at(&file, node.span, node.kind.name());
             if matches!(node.kind, Kind::Copy(_)) && name.contains('$') {

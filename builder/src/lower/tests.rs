@@ -462,6 +462,26 @@ fn errors_name_the_instruction() {
 }
 
 #[test]
+fn a_base_image_that_is_not_there_is_blamed_on_who_names_it() {
+    let text = "FROM a\nRUN x\nCOPY --from=tools /t /t\nFROM b\nCOPY --from=0 /t /t\n";
+    let plan = plan(dockerfile::parse(text, "Dockerfile").unwrap(), &options()).unwrap();
+    let missing = plan.missing(&ResolvedBases::new()).unwrap();
+    let mut shown: Vec<String> = missing
+        .iter()
+        .map(|base| plan.base_failed(base, "not found").to_string())
+        .collect();
+    shown.sort();
+    assert_eq!(
+        shown,
+        [
+            "Dockerfile:1: FROM: failed to resolve source metadata for docker.io/library/a:latest: not found",
+            "Dockerfile:3: COPY: failed to resolve source metadata for docker.io/library/tools:latest: not found",
+            "Dockerfile:4: FROM: failed to resolve source metadata for docker.io/library/b:latest: not found",
+        ]
+    );
+}
+
+#[test]
 fn what_is_not_supported_is_refused_by_name() {
     for (line, name) in [
         ("RUN --security=insecure x", "RUN --security=insecure"),
