@@ -88,7 +88,7 @@ impl ApiError {
         Self::new(
             StatusCode::INSUFFICIENT_STORAGE,
             "INSUFFICIENT_STORAGE",
-            "the registry has no space left: ask its administrator to free some, then push again",
+            "the registry's disk is full: ask its administrator to free some space, then push again",
         )
     }
 }

@@ -14,7 +14,7 @@ if [ -z "${CARRACK:-}" ]; then
     cargo build --release --quiet
     CARRACK=$PWD/target/release/carrack
 fi
-export CARRACK
+export CARRACK PYTHONDONTWRITEBYTECODE=1
 [ $# -gt 0 ] || set -- engine registry
 for part in "$@"; do
     python3 "tests/bench/$part.py"

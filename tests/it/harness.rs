@@ -141,6 +141,11 @@ impl Carrack {
         Self::start_with(Site::new(), &[])
     }
 
+    /// Starts a server with the registry alone.
+    pub fn registry() -> Self {
+        Self::start_with(Site::new(), &["--role", "registry"])
+    }
+
     /// Starts a server on `site` with more flags.
     pub fn start_with(site: Site, flags: &[&str]) -> Self {
         let log = File::options()

@@ -6,6 +6,7 @@
 mod build;
 mod harness;
 mod push_pull;
+mod registry_kill;
 mod run;
 mod serve;
 mod tidy;

@@ -153,7 +153,7 @@ fn a_crashed_child_is_restarted_and_the_others_do_not_notice() {
 
 #[test]
 fn a_second_instance_is_refused_by_name() {
-    let server = Carrack::start();
+    let server = Carrack::registry();
     let second = output(&mut server.site.serve());
     assert!(!second.status.success());
     let error = String::from_utf8_lossy(&second.stderr).into_owned();

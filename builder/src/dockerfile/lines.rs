@@ -155,6 +155,11 @@ impl<'a> Reader<'a> {
             ));
             return Err((problem, Span::line(self.line)));
         }
+        // No path, argument or variable can hold it.
+        if line.contains('\0') {
+            let problem = Problem::syntax("the line holds a NUL byte: this is not a text file");
+            return Err((problem, Span::line(self.line)));
+        }
         Ok(Some(line))
     }
 

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::dockerfile::{Copy, Expansion, Instruction, Kind, Problem};
 
+/// Most sources of one instruction, as the solver takes them in one operation.
+const SOURCES_MAX: usize = 1_000;
+
 /// The copies of one instruction, gathered into one operation.
 struct Actions {
     inputs: Vec<NodeId>,
@@ -78,7 +81,7 @@ pub(super) fn lower(
     let chmod = optional(&copy.chmod)?.filter(|text| !text.is_empty());
     let written = expand(&copy.destination)?;
     let destination = names::absolute(stage.working_dir(), &written, true);
-    refuse_unsupported(copy, is_add)?;
+    refuse_unsupported(copy)?;
 
     let mut template = FileActionCopy {
         dest: destination,
@@ -124,7 +127,8 @@ pub(super) fn lower(
         refuse_remote(&source, is_add)?;
         let files = match &origin {
             None => {
-                let path = context_path(&source);
+                // With its wildcards: the solver matches them.
+                let path = names::absolute("/", &source, false);
                 context.context_paths.insert(path);
                 Some(CONTEXT)
             }
@@ -211,12 +215,12 @@ fn has_wildcards(path: &str) -> bool {
     false
 }
 
-/// The path of the context that must be sent for `source`: up to its first wildcard's directory.
-fn context_path(source: &str) -> String {
-    names::absolute("/", source, false)
-}
-
-fn refuse_unsupported(copy: &Copy, is_add: bool) -> Result<(), Problem> {
+fn refuse_unsupported(copy: &Copy) -> Result<(), Problem> {
+    if copy.sources.len() + copy.contents.len() > SOURCES_MAX {
+        return Err(Problem::too_large(format!(
+            "more than {SOURCES_MAX} sources in one instruction: name their directory instead"
+        )));
+    }
     if copy.checksum.is_some() {
         return Err(Problem::unsupported(
             "ADD --checksum is not supported by this builder: it has no remote sources yet",
@@ -227,7 +231,6 @@ fn refuse_unsupported(copy: &Copy, is_add: bool) -> Result<(), Problem> {
             "ADD --keep-git-dir is not supported by this builder: it has no git sources yet",
         ));
     }
-    debug_assert!(is_add || copy.unpack.is_none());
     Ok(())
 }
 

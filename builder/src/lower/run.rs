@@ -17,6 +17,9 @@ use crate::dockerfile::{
 /// Where a script with a `#!` line is mounted.
 const SCRIPT_DIRECTORY: &str = "/dev/pipes/";
 
+/// Most mounts of one RUN, as the solver takes them, its root included.
+const MOUNTS_MAX: usize = 999;
+
 /// A mount and the file system it shows, before inputs are numbered.
 struct Mounted {
     mount: Mount,
@@ -31,6 +34,11 @@ pub(super) fn lower(
     expansion: Expansion,
 ) -> Result<(), Problem> {
     refuse_unsupported(run)?;
+    if network(run, context) == NetMode::Host {
+        return Err(Problem::unsupported(
+            "the host's network is not allowed to this builder's steps: use --network=default or none",
+        ));
+    }
     let mut mounts = vec![Mounted {
         mount: Mount {
             input: 0,
@@ -90,6 +98,12 @@ pub(super) fn lower(
 }
 
 fn refuse_unsupported(run: &Run) -> Result<(), Problem> {
+    if run.mounts.len() >= MOUNTS_MAX {
+        return Err(Problem::too_large(format!(
+            "RUN has more than {} mounts",
+            MOUNTS_MAX - 1
+        )));
+    }
     if run.security.as_deref() == Some("insecure") {
         return Err(Problem::unsupported(
             "RUN --security=insecure is not allowed by this builder: remove the flag",

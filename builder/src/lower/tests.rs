@@ -486,6 +486,7 @@ fn what_is_not_supported_is_refused_by_name() {
     for (line, name) in [
         ("RUN --security=insecure x", "RUN --security=insecure"),
         ("RUN --device=vendor/x y", "RUN --device"),
+        ("RUN --network=host x", "the host's network"),
         ("RUN --mount=type=secret,id=a x", "RUN --mount=type=secret"),
         ("RUN --mount=type=ssh x", "RUN --mount=type=ssh"),
         (
@@ -558,6 +559,12 @@ fn hostile_files_are_refused_in_bounded_time() {
         stages.push_str(&format!("FROM s{} AS s{number}\n", number - 1));
     }
     too_large(&stages);
+    // More parts than one operation takes.
+    too_large(&format!("FROM a\nCOPY {} /x/\n", "a ".repeat(1_001)));
+    too_large(&format!(
+        "FROM a\nRUN {} x\n",
+        "--mount=target=/x ".repeat(999)
+    ));
     // Very many ports.
     too_large("FROM a\nEXPOSE 0-65535 0-65535/udp\n");
 }

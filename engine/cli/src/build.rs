@@ -239,7 +239,9 @@ impl BuildImage {
         }
         let done = server.build(&build.id).await?;
         let digest = done.digest.clone().or(progress.digest.take());
-        let digest = digest.unwrap_or_default();
+        let Some(digest) = digest else {
+            return self.unnamed();
+        };
         if let Some(path) = &self.iidfile {
             write(path, digest.as_bytes())?;
         }
@@ -255,9 +257,21 @@ impl BuildImage {
             output::line(&digest)?;
         } else if self.progress != Mode::Quiet && self.progress != Mode::Rawjson {
             for tag in &done.options.tags {
-                let verb = if done.options.push { "pushed" } else { "built" };
-                output::note(format!("{verb} {tag}@{digest}"));
+                output::note(format!("pushed {tag}@{digest}"));
             }
+        }
+        Ok(0)
+    }
+
+    /// The build worked, but made no image that has a digest.
+    fn unnamed(&self) -> Result<u8, CliError> {
+        if self.iidfile.is_some() || self.metadata_file.is_some() {
+            return Err(CliError::usage(
+                "the result was pushed nowhere, so it has no digest to write down: give it a --tag",
+            ));
+        }
+        if !self.quiet {
+            output::note("Everything was built; without a --tag the result is kept as cache only.");
         }
         Ok(0)
     }

@@ -10,8 +10,9 @@ mod endpoint;
 mod path;
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,7 +22,7 @@ pub use body::{JsonLines, read_all};
 pub use endpoint::Endpoint;
 pub use path::{Filters, Query, segment};
 
-type RequestBody = BoxBody<Bytes, std::io::Error>;
+type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// A handle on one engine.
 #[derive(Clone, Debug)]
@@ -134,7 +135,7 @@ impl Engine {
         call: Call,
     ) -> Result<Response<Incoming>, CliError> {
         let body = Full::new(Bytes::from(call.body.clone().unwrap_or_default()));
-        let body = body.map_err(|never| match never {}).boxed();
+        let body = body.map_err(|never| match never {}).boxed_unsync();
         let json = call.body.is_some();
         let mut request = self.request(method, path, &call, body)?;
         if json {
@@ -146,6 +147,32 @@ impl Engine {
         succeed(self.send(request).await?).await
     }
 
+    /// Uploads a stream of unknown length.
+    ///
+    /// # Errors
+    /// No engine, its error answer, or a failure of the stream itself.
+    pub async fn upload<S>(
+        &self,
+        method: Method,
+        path: &str,
+        call: Call,
+        content_type: &'static str,
+        content: S,
+    ) -> Result<Response<Incoming>, CliError>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    {
+        use futures_util::TryStreamExt as _;
+        let body = StreamBody::new(content.map_ok(hyper::body::Frame::data));
+        let body = http_body_util::BodyExt::boxed_unsync(body);
+        let mut request = self.request(method, path, &call, body)?;
+        request.headers_mut().insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static(content_type),
+        );
+        succeed(self.send(request).await?).await
+    }
+
     /// A `POST` that turns the connection into a raw one (attach, exec).
     ///
     /// # Errors
@@ -153,7 +180,7 @@ impl Engine {
     pub async fn hijack(&self, path: &str, call: Call) -> Result<Hijacked, CliError> {
         let json = call.body.is_some();
         let body = Full::new(Bytes::from(call.body.clone().unwrap_or_default()));
-        let body = body.map_err(|never| match never {}).boxed();
+        let body = body.map_err(|never| match never {}).boxed_unsync();
         let mut request = self.request(Method::POST, path, &call, body)?;
         let headers = request.headers_mut();
         headers.insert(

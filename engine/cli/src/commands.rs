@@ -4,6 +4,7 @@ mod attach;
 mod completion;
 mod container_options;
 mod containers;
+mod cp;
 mod events;
 mod exec;
 mod images;
@@ -70,6 +71,8 @@ pub enum Command {
 
     /// Connect to a running container's input and output
     Attach(attach::Attach),
+    /// Copy files between a container and this machine
+    Cp(cp::Cp),
     /// Create a container without starting it
     Create(Box<run::Create>),
     /// Show details of containers, images, networks and volumes as JSON
@@ -146,6 +149,7 @@ impl Command {
             Self::Version(command) => command.run(ctx).await,
             Self::Info(command) => command.run(ctx).await,
             Self::Attach(command) => command.run(ctx).await,
+            Self::Cp(command) => command.run(ctx).await,
             Self::Create(command) => command.run(ctx).await,
             Self::Inspect(command) => command.run(ctx, None).await,
             Self::Kill(command) => command.run(ctx).await,

@@ -9,6 +9,8 @@
 //! Must not contain: the engine, the runtime or the builder; anything that
 //! needs root.
 
+mod archive;
+mod arguments;
 mod build;
 mod client;
 mod commands;
@@ -19,6 +21,7 @@ mod error;
 mod flags;
 mod format;
 mod frames;
+mod help;
 mod output;
 mod progress;
 mod registry_login;
@@ -32,8 +35,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser};
 
+pub use arguments::plain_switches;
 pub use commands::Command;
 pub use config::Globals;
+pub use help::grouped;
 
 /// Runs one command to its end: prints what it has to say, and gives the
 /// program's exit code.
@@ -88,7 +93,7 @@ pub fn usage_exit_code(error: &clap::Error) -> u8 {
 #[command(
     name = "carrack",
     version,
-    about = "Run containers",
+    about = "Push, build and run container images",
     propagate_version = false
 )]
 struct Cli {

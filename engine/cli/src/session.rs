@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     client::{Call, Engine, Hijacked, Query},
     detach::DetachFilter,
-    error::CliError,
+    error::{CliError, FAILED},
     frames::Demux,
     terminal::{self, RawMode},
 };
@@ -327,7 +327,8 @@ pub fn check_tty(stdin: bool, tty: bool) -> Result<(), CliError> {
     if stdin && tty && !terminal::stdin_is_terminal() {
         return Err(CliError::usage(
             "the input device is not a TTY; leave out -t when input comes from a pipe or file",
-        ));
+        )
+        .with_code(FAILED));
     }
     Ok(())
 }

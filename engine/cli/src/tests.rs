@@ -43,6 +43,8 @@ fn lines_that_hands_type_by_themselves() {
         "login -u admin --password-stdin 127.0.0.1:5000",
         "stats --no-stream",
         "top a -ef",
+        "cp a:/x .",
+        "cp -aL ./x a:/x",
         "completion bash",
     ] {
         let parsed = parse(line);
@@ -88,4 +90,25 @@ fn every_shell_gets_a_script() {
             "{shell}"
         );
     }
+}
+
+#[test]
+fn the_help_page_names_every_command_in_a_group() {
+    let mut program = grouped(command().subcommand(clap::Command::new("serve").about("Run it")));
+    program.build();
+    let names: Vec<_> = program
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+        .map(|sub| sub.get_name().to_owned())
+        .collect();
+    let page = program.render_help().to_string();
+    for name in names {
+        assert!(
+            page.contains(&format!("\n  {name:<12}")),
+            "{name} in {page}"
+        );
+    }
+    let server = page.find("Server commands:").unwrap();
+    assert!(page.find("\n  serve").unwrap() > server, "{page}");
+    assert!(page.find("\n  run").unwrap() < server, "{page}");
 }

@@ -21,6 +21,7 @@ mod firewall;
 mod pool;
 mod rules;
 mod setup;
+mod shared;
 mod state;
 mod watch;
 
@@ -35,14 +36,11 @@ use std::{
 pub use config::{BridgeConfig, MacAddress, Subnet};
 pub use error::NetError;
 use error::during;
-use firewall::Firewall;
 use rules::Port;
+use shared::Shared;
 use state::{Slot, State};
 
-use crate::{
-    netlink::Route,
-    ports::{PortError, PortMapping, Reservation},
-};
+use crate::ports::{PortError, PortMapping, Reservation};
 
 /// Longest wait for an address that is being given back.
 const ADDRESS_PATIENCE: Duration = Duration::from_secs(5);
@@ -64,23 +62,6 @@ pub struct Attachment {
     pub mac: MacAddress,
     /// Name of the link's end on the host.
     pub veth_host: String,
-}
-
-/// What the bridge's threads share. Locks are taken in the order of the
-/// fields, and none is held while waiting for anything but the kernel.
-#[derive(Debug)]
-struct Shared {
-    cfg: BridgeConfig,
-    bridge_index: u32,
-    state: Mutex<State>,
-    firewall: Mutex<Firewall>,
-    route: Mutex<Route>,
-    /// Something in `state` changed.
-    changed: Condvar,
-    wake: OwnedFd,
-    /// Abstract socket that marks the bridge's name as taken in this network
-    /// namespace; goes with the process.
-    _claim: std::os::unix::net::UnixDatagram,
 }
 
 /// A bridge network of this host. Blocking; dropping it leaves everything in
@@ -410,9 +391,10 @@ impl Bridge {
     }
 
     /// Removes everything if no container is attached, as a daemon that ends
-    /// should; says whether it did.
+    /// should; says whether it did. A container that waits for adoption counts.
     pub fn teardown_if_unused(&self) -> Result<bool, NetError> {
-        if self.attached() > 0 {
+        let used = |slot: &Slot| matches!(slot, Slot::Leased { .. } | Slot::Found);
+        if lock(&self.shared.state).slots.values().any(used) {
             return Ok(false);
         }
         self.teardown().map(|()| true)
@@ -461,84 +443,6 @@ impl Bridge {
 impl Drop for Bridge {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-impl Shared {
-    fn wake_watcher(&self) {
-        // Fails only when the counter is full, and then it is awake.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-    }
-
-    fn restore_rules(&self) {
-        match lock(&self.firewall).restore() {
-            Ok(false) => {}
-            Ok(true) => tracing::warn!(
-                bridge.name = self.cfg.name,
-                "nft tables were changed from outside: restored"
-            ),
-            Err(error) => tracing::error!(
-                bridge.name = self.cfg.name,
-                error = &error as &dyn std::error::Error,
-                "cannot restore nft tables"
-            ),
-        }
-    }
-
-    /// Indexes of all links on the bridge.
-    fn ports(&self) -> Result<Vec<u32>, NetError> {
-        let links = lock(&self.route).links().map_err(during("list links"))?;
-        Ok(links
-            .into_iter()
-            .filter(|link| link.master == Some(self.bridge_index))
-            .map(|link| link.index)
-            .collect())
-    }
-
-    /// Frees every draining address whose link is not there.
-    fn recount_links(&self) {
-        let links = match lock(&self.route).links() {
-            Ok(links) => links,
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot list links"
-                );
-                return;
-            }
-        };
-        let there: Vec<_> = links
-            .iter()
-            .filter_map(|link| self.cfg.address_of(&link.name))
-            .collect();
-        let mut state = lock(&self.state);
-        let gone: Vec<_> = state
-            .draining()
-            .map(|(address, _)| address)
-            .filter(|address| !there.contains(address))
-            .collect();
-        for address in gone {
-            state.link_gone(address);
-        }
-    }
-
-    /// Removes the links of these addresses now, and frees the addresses.
-    fn delete_links(&self, addresses: &[Ipv4Addr]) -> Result<(), NetError> {
-        for address in addresses {
-            let mut route = lock(&self.route);
-            if let Some(link) = route
-                .link(&self.cfg.veth_name(*address))
-                .map_err(during("find veth"))?
-            {
-                route
-                    .delete_links(&[link.index])
-                    .map_err(during("remove veth"))?;
-            }
-            drop(route);
-            lock(&self.state).link_gone(*address);
-        }
-        self.changed.notify_all();
-        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -30,7 +31,10 @@ const UNIFIED: &str = "/sys/fs/cgroup/unified";
 
 /// v1 hierarchies that every container joins: limits, statistics, pausing and
 /// the device list need them.
-const V1_ALWAYS: [&str; 6] = ["cpu", "cpuacct", "devices", "freezer", "memory", "pids"];
+const V1_ALWAYS: [&str; 6] = ["pids", "cpu", "cpuacct", "devices", "freezer", "memory"];
+
+/// Joined only with a limit of theirs: each costs a directory and a mount.
+const V1_SOMETIMES: [&str; 2] = ["cpuset", "blkio"];
 
 /// `f_type` of the two file systems (linux/magic.h).
 const CGROUP_MAGIC: i64 = 0x0027_e0eb;
@@ -64,15 +68,52 @@ pub(crate) struct Cgroup {
     version: Version,
 }
 
+/// What is mounted where; asked once, since mounts of the host do not change
+/// under a running daemon. The launcher asks before it forks, so that no
+/// monitor has to.
+#[derive(Debug)]
+struct Layout {
+    version: Version,
+    /// Mount points of v1 controllers, or the one of v2.
+    v1: Vec<(&'static str, PathBuf)>,
+    /// v2 beside v1.
+    unified: Option<PathBuf>,
+}
+
+impl Layout {
+    fn get() -> &'static Layout {
+        static LAYOUT: OnceLock<Layout> = OnceLock::new();
+        LAYOUT.get_or_init(|| {
+            let version = match magic(Path::new(MOUNT_POINT)) {
+                Some(CGROUP2_MAGIC) => Version::V2,
+                _ => Version::V1,
+            };
+            let roots = V1_ALWAYS.into_iter().chain(V1_SOMETIMES);
+            let roots = roots.map(|name| (name, Path::new(MOUNT_POINT).join(name)));
+            let v1 = roots
+                .filter(|(_, root)| magic(root) == Some(CGROUP_MAGIC))
+                .collect();
+            let unified = Some(PathBuf::from(UNIFIED));
+            let unified = unified.filter(|root| magic(root) == Some(CGROUP2_MAGIC));
+            Layout {
+                version,
+                v1,
+                unified,
+            }
+        })
+    }
+}
+
+/// Looks at the mounts, so that forked children need not.
+pub(crate) fn detect() {
+    Layout::get();
+}
+
 impl Cgroup {
     pub(crate) fn new(path: &str) -> Cgroup {
-        let version = match magic(Path::new(MOUNT_POINT)) {
-            Some(CGROUP2_MAGIC) => Version::V2,
-            _ => Version::V1,
-        };
         Cgroup {
             path: path.trim_matches('/').to_owned(),
-            version,
+            version: Layout::get().version,
         }
     }
 
@@ -98,7 +139,7 @@ impl Cgroup {
                     .map(|(name, _)| *name);
                 for controller in V1_ALWAYS.into_iter().chain(extra) {
                     if let Some(root) = v1_root(controller) {
-                        self.make_v1(controller, &root)?;
+                        self.make_v1(controller, root)?;
                     }
                 }
             }
@@ -153,8 +194,11 @@ impl Cgroup {
         }
         for dir in self.directories() {
             // `tasks` and 0 move one thread, the caller, without the lock over
-            // all processes that `cgroup.procs` takes: 8 grace periods less.
-            write(&dir.join("tasks"), "0")?;
+            // all processes that `cgroup.procs` takes, and its grace periods.
+            match write(&dir.join("tasks"), "0") {
+                Err(CgroupError::System { source, .. }) if is_absent(&source) => {}
+                result => result?,
+            }
         }
         Ok(())
     }
@@ -174,9 +218,13 @@ impl Cgroup {
     /// Existing v1 controllers, for the container's own view; `None` on v2.
     pub(crate) fn v1_controllers(&self) -> Option<Vec<&'static str>> {
         (self.version == Version::V1).then(|| {
-            let all = V1_ALWAYS.into_iter().chain(["cpuset", "blkio"]);
-            all.filter(|c| v1_root(c).is_some_and(|root| root.join(&self.path).is_dir()))
-                .collect()
+            let roots = Layout::get().v1.iter();
+            // Those of the first kind exist; the others only with a limit.
+            let joined = |(name, root): &(&'static str, PathBuf)| {
+                let exists = V1_ALWAYS.contains(name) || root.join(&self.path).is_dir();
+                exists.then_some(*name)
+            };
+            roots.filter_map(joined).collect()
         })
     }
 
@@ -200,11 +248,7 @@ impl Cgroup {
         if self.version == Version::V2 {
             let file = Path::new(MOUNT_POINT).join(&self.path).join("cgroup.kill");
             match write(&file, "1") {
-                Err(CgroupError::System { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound =>
-                {
-                    return Ok(());
-                }
+                Err(CgroupError::System { source, .. }) if is_absent(&source) => return Ok(()),
                 result => result?,
             }
         }
@@ -248,11 +292,10 @@ impl Cgroup {
 
     /// Pids of the group's processes, as the caller's pid namespace sees them.
     pub(crate) fn processes(&self) -> Vec<Pid> {
-        let dirs = self.directories();
-        let Some(dir) = dirs.first() else {
-            return Vec::new();
-        };
-        let text = read(&dir.join("cgroup.procs")).unwrap_or_default();
+        let listed = self
+            .directories()
+            .find_map(|dir| read(&dir.join("cgroup.procs")).ok());
+        let text = listed.unwrap_or_default();
         text.lines()
             .filter_map(|line| Pid::from_raw(line.parse().ok()?))
             .collect()
@@ -264,7 +307,7 @@ impl Cgroup {
         let mut result = Ok(());
         for dir in self.directories() {
             if let Err(error) = remove_tree(&dir)
-                && error.kind() != io::ErrorKind::NotFound
+                && !is_absent(&error)
             {
                 result = Err(failed("remove", &dir, error));
             }
@@ -292,27 +335,17 @@ impl Cgroup {
         Ok(())
     }
 
-    /// The group's existing directories in all hierarchies.
-    fn directories(&self) -> Vec<PathBuf> {
-        let roots: Vec<PathBuf> = match self.version {
-            Version::V2 => vec![PathBuf::from(MOUNT_POINT)],
+    /// The group's directories in all hierarchies; some may not exist.
+    fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        let layout = Layout::get();
+        let roots: Vec<&Path> = match self.version {
+            Version::V2 => vec![Path::new(MOUNT_POINT)],
             Version::V1 => {
-                let all = ["pids", "cpu", "cpuacct", "devices", "freezer", "memory"];
-                all.into_iter()
-                    .chain(["cpuset", "blkio"])
-                    .filter_map(v1_root)
-                    .collect()
+                let v1 = layout.v1.iter().map(|(_, root)| root.as_path());
+                v1.chain(layout.unified.as_deref()).collect()
             }
         };
-        let mut dirs: Vec<PathBuf> = roots
-            .into_iter()
-            .map(|root| root.join(&self.path))
-            .collect();
-        if self.version == Version::V1 && magic(Path::new(UNIFIED)) == Some(CGROUP2_MAGIC) {
-            dirs.push(Path::new(UNIFIED).join(&self.path));
-        }
-        dirs.retain(|dir| dir.is_dir());
-        dirs
+        roots.into_iter().map(|root| root.join(&self.path))
     }
 
     /// A control file of an existing v1 group.
@@ -378,9 +411,16 @@ pub fn processes(path: &str) -> Vec<u32> {
 }
 
 /// Mount point of a v1 controller.
-fn v1_root(controller: &str) -> Option<PathBuf> {
-    let root = Path::new(MOUNT_POINT).join(controller);
-    (magic(&root) == Some(CGROUP_MAGIC)).then_some(root)
+fn v1_root(controller: &str) -> Option<&'static Path> {
+    let roots = Layout::get().v1.iter();
+    roots
+        .filter(|(name, _)| *name == controller)
+        .map(|(_, root)| root.as_path())
+        .next()
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
 }
 
 fn magic(path: &Path) -> Option<i64> {

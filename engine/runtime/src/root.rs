@@ -35,7 +35,8 @@ use rustix::{
     io::Errno,
 };
 
-pub(crate) use attributes::{Attributes, Xattr, apply as apply_attributes, set_mtime};
+pub use attributes::Xattr;
+pub(crate) use attributes::{Attributes, apply as apply_attributes, set_mtime};
 pub(crate) use copy::open_made;
 pub use copy::{Conflict, Copied, CopyOptions, ModeOf, Select};
 pub(crate) use error::ErrnoContext;
@@ -295,7 +296,7 @@ impl Root {
 
     /// The extended attributes of `path` itself, sorted by name, without those
     /// that steer overlayfs.
-    pub fn attributes(&self, path: &Path) -> Result<Vec<(Vec<u8>, Vec<u8>)>, PathError> {
+    pub fn attributes(&self, path: &Path) -> Result<Vec<Xattr>, PathError> {
         let fd = self.open_path_nofollow(path)?;
         let mut attributes = list_xattrs(fd.as_fd()).at("read attributes of", path)?;
         attributes.retain(|(name, _)| !is_reserved_xattr(name));

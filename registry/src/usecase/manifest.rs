@@ -144,7 +144,7 @@ fn missing_blobs(missing: &[Digest]) -> ApiError {
         .take(MISSING_SHOWN)
         .map(ToString::to_string)
         .collect();
-    ApiError::bad(
+    ApiError::not_found(
         "MANIFEST_BLOB_UNKNOWN",
         format!(
             "{} of the blobs that the manifest names are not in this repository: push or mount \

@@ -2,7 +2,6 @@ FROM alpine
 WORKDIR /q
 RUN --mount=type=bind,target=. --mount=type=cache,id=x,target=c,uid=5,mode=0700 --mount=target=/t,from=busybox,source=/bin,rw ls
 RUN --network=none x
-RUN --network=host x
 COPY --parents a/./b/c d/*.txt /dst/
 COPY --exclude=*.md --exclude=x . /dst
 ADD --unpack=false a.tar /x

@@ -106,15 +106,7 @@ impl List {
         let request = server
             .request(Method::GET, "/api/v1/builds")
             .query(&[("limit", self.limit)]);
-        let answer: serde_json::Value = server.json(request).await?;
-        // The list itself, or an object that has it.
-        let list = match answer {
-            serde_json::Value::Object(mut object) => object.remove("builds").unwrap_or_default(),
-            list => list,
-        };
-        let builds: Vec<Build> = serde_json::from_value(list).map_err(|error| {
-            CliError::Disconnected(format!("the server's list of builds is none: {error}"))
-        })?;
+        let builds: Vec<Build> = server.json(request).await?;
         if self.quiet {
             return output::print(lines(builds.iter().map(|build| build.id.clone()))).map(|()| 0);
         }

@@ -115,7 +115,7 @@ pub(super) async fn send(
 fn step(progress: &mut Progress, status: StepStatus, started: Instant) -> Result<(), CliError> {
     progress.event(&Event::Step {
         step: STEP,
-        name: "[internal] load build context".to_owned(),
+        name: "[internal] send build context".to_owned(),
         status,
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         error: None,

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::{
     Context,
     attach::Attach,
+    cp::Cp,
     exec::Exec,
     inspect::{Inspect, Kind},
     lifecycle,
@@ -22,6 +23,8 @@ use crate::error::CliError;
 pub enum ContainerCommand {
     /// Connect to a running container's input and output
     Attach(Attach),
+    /// Copy files between a container and this machine
+    Cp(Cp),
     /// Create a container without starting it
     Create(Box<run::Create>),
     /// Run a command in a running container
@@ -68,6 +71,7 @@ impl ContainerCommand {
     pub(super) async fn run(self, ctx: &Context) -> Result<u8, CliError> {
         match self {
             Self::Attach(command) => command.run(ctx).await,
+            Self::Cp(command) => command.run(ctx).await,
             Self::Create(command) => command.run(ctx).await,
             Self::Exec(command) => command.run(ctx).await,
             Self::Inspect(command) => command.run(ctx, Some(Kind::Container)).await,

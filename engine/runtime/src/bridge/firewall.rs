@@ -78,7 +78,21 @@ impl Firewall {
             firewall.ingress = Ingress::Unsupported;
         }
         firewall.replace()?;
+        firewall.warn_of_drops();
         Ok(firewall)
+    }
+
+    /// Accepting a packet here does not keep a chain of somebody else from
+    /// dropping it; that cannot be repaired from here, only told.
+    fn warn_of_drops(&mut self) {
+        for chain in Tables(&mut self.socket).forward_drops().unwrap_or_default() {
+            tracing::warn!(
+                bridge.name = self.cfg.name,
+                nft.chain = chain,
+                "the host's firewall drops forwarded packets unless it accepts them: \
+                 containers reach the outside only if it accepts those of the bridge"
+            );
+        }
     }
 
     fn put_ingress(&mut self) -> Result<(), NetlinkError> {

@@ -6,9 +6,10 @@
 use std::{net::Ipv4Addr, os::fd::AsFd, sync::Arc, time::Instant};
 
 use super::{
-    MacAddress, NetError, Shared,
+    MacAddress, NetError,
     error::during,
     lock,
+    shared::Shared,
     state::{Ready, Work},
 };
 use crate::{
@@ -21,6 +22,17 @@ pub(super) const WORKERS: usize = 2;
 
 /// Name of the container's link; images and users expect Docker's.
 const CONTAINER_LINK: &str = "eth0";
+
+/// Kernel parameters (below `net/ipv4`) of a container's namespace.
+const PARAMETERS: [(&str, &str); 4] = [
+    // A host that forwards within one link tells the sender to go there
+    // directly; for a translated packet that is wrong.
+    ("conf/all/accept_redirects", "0"),
+    ("conf/default/accept_redirects", "0"),
+    // As Docker: the ports and pings of a namespace of its own harm nobody.
+    ("ip_unprivileged_port_start", "0"),
+    ("ping_group_range", "0 2147483647"),
+];
 
 /// Body of a worker thread; returns when the bridge stops.
 pub(super) fn work(shared: &Arc<Shared>) {
@@ -113,10 +125,8 @@ impl Tools {
         let mac = MacAddress::of(address);
         let route = &mut self.route;
         let (netns, ()) = self.workshop.make(|netns, inside| {
-            // A host that forwards within one link tells the sender to go
-            // there directly; for a translated packet that is wrong.
-            for scope in ["all", "default"] {
-                write_sysctl(&format!("net/ipv4/conf/{scope}/accept_redirects"), "0")?;
+            for (name, value) in PARAMETERS {
+                write_sysctl(&format!("net/ipv4/{name}"), value)?;
             }
             route
                 .add_veth(&Veth {

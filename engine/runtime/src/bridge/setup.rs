@@ -14,10 +14,11 @@ use std::{
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::{
-    Bridge, BridgeConfig, MacAddress, NetError, Shared,
+    Bridge, BridgeConfig, MacAddress, NetError,
     error::during,
     firewall::Firewall,
     pool,
+    shared::Shared,
     state::State,
     watch::{LINK_GROUP, Watcher},
 };

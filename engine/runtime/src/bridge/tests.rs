@@ -251,7 +251,7 @@ fn container_cannot_use_a_foreign_address() {
 }
 
 #[test]
-fn container_has_no_ipv6_and_accepts_no_redirects() {
+fn container_has_its_kernel_parameters() {
     World::run(|world| {
         let bridge = world.bridge();
         let a = bridge.attach(None).unwrap();
@@ -260,9 +260,34 @@ fn container_has_no_ipv6_and_accepts_no_redirects() {
             assert_eq!(read("net/ipv6/conf/eth0/disable_ipv6"), "1");
             assert_eq!(read("net/ipv4/conf/eth0/accept_redirects"), "0");
             assert_eq!(read("net/ipv6/conf/lo/disable_ipv6"), "0");
+            assert_eq!(read("net/ipv4/ip_unprivileged_port_start"), "0");
+            assert_eq!(read("net/ipv4/ping_group_range"), "0\t2147483647");
         });
         let host = format!("net/ipv6/conf/{}/disable_ipv6", a.veth_host);
         assert_eq!(crate::netns::read_sysctl(&host).unwrap(), "1");
+    });
+}
+
+/// CVE-2020-13401: what a container sends by IPv6 (router advertisements among
+/// it) reaches nobody, even if it turns IPv6 on.
+#[test]
+fn no_ipv6_crosses_the_bridge() {
+    World::run(|world| {
+        let bridge = world.bridge();
+        let a = bridge.attach(None).unwrap();
+        let b = bridge.attach(None).unwrap();
+        for (netns, address) in [(&a.netns, "fd00::a/64"), (&b.netns, "fd00::b/64")] {
+            world.inside(netns, || {
+                crate::netns::write_sysctl("net/ipv6/conf/eth0/disable_ipv6", "0").unwrap();
+                world::ip(&["address", "add", address, "dev", "eth0", "nodad"]);
+            });
+        }
+        let any: SocketAddr = "[::]:80".parse().unwrap();
+        let _server = world.inside(&b.netns, || world::serve_tcp(any));
+        let to: SocketAddr = "[fd00::b]:80".parse().unwrap();
+        let reach = |netns| world.inside(netns, || silent(to));
+        assert!(reach(&a.netns));
+        assert!(!reach(&b.netns), "the server is there");
     });
 }
 

@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Shared, lock};
+use super::{lock, shared::Shared};
 use crate::{
     netlink::{Link, NetlinkError, Socket},
     nft::{Event, parse_event},

@@ -1,12 +1,13 @@
 //! Which devices a container may open and make: v1's device lists, or an eBPF
 //! program on a v2 group.
 
+use std::io::Write;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{CGROUP2_MAGIC, Cgroup, CgroupError, MOUNT_POINT, UNIFIED, Version};
-use super::{failed, magic, make_dir, v1_root, write};
+use super::{Cgroup, CgroupError, Layout, MOUNT_POINT, UNIFIED, Version};
+use super::{failed, make_dir, v1_root, write};
 use crate::spec::{Device, DeviceKind};
 use crate::sys;
 
@@ -68,7 +69,7 @@ impl Cgroup {
             Version::V2 => attach(&Path::new(MOUNT_POINT).join(&self.path), rules),
             Version::V1 if v1_root("devices").is_some() => self.write_device_list(rules),
             // Hybrid hosts can have devices on the v2 side only.
-            Version::V1 if magic(Path::new(UNIFIED)) == Some(CGROUP2_MAGIC) => {
+            Version::V1 if Layout::get().unified.is_some() => {
                 let mut dir = Path::new(UNIFIED).to_owned();
                 for part in self.path.split('/') {
                     dir.push(part);
@@ -93,9 +94,17 @@ impl Cgroup {
         };
         write(&file("devices.deny")?, "a")?;
         let allow = file("devices.allow")?;
-        rules
-            .iter()
-            .try_for_each(|rule| write(&allow, &list_entry(rule)))
+        let denied = |e| failed("write to", &allow, e);
+        let mut list = std::fs::OpenOptions::new()
+            .write(true)
+            .open(&allow)
+            .map_err(denied)?;
+        // Each write is one entry.
+        let entries = rules.iter().map(list_entry);
+        entries
+            .map(|entry| list.write_all(entry.as_bytes()))
+            .collect::<Result<(), _>>()
+            .map_err(denied)
     }
 }
 

@@ -28,7 +28,7 @@ pub struct Stats {
 
 impl Cgroup {
     pub(super) fn stats(&self) -> Result<Stats, CgroupError> {
-        if self.directories().is_empty() {
+        if !self.directories().any(|dir| dir.is_dir()) {
             let dir = Path::new(MOUNT_POINT).join(&self.path);
             return Err(failed("read", &dir, std::io::ErrorKind::NotFound.into()));
         }

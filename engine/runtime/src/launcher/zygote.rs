@@ -11,7 +11,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use super::{REQUEST_CONTAINER, REQUEST_EXEC};
-use crate::{exec, monitor, sys};
+use crate::{cgroup, exec, monitor, sys};
 
 /// Exit codes of the launcher process: the daemon only logs them.
 const OK: i32 = 0;
@@ -33,11 +33,13 @@ pub fn launcher_main() -> ! {
 fn serve() -> std::io::Result<()> {
     let mut control = Some(take_stdin()?);
     sys::process::cloexec_from(3)?;
+    sys::signal::reset_all();
     sys::signal::ignore_group_signals();
     sys::signal::ignore_children();
     // Init processes inherit this until they execute the container's program:
     // nothing in the container may look into them.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    cgroup::detect();
     rustix::thread::set_name(c"carrack-launch")?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
 

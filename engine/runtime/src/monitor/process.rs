@@ -48,7 +48,8 @@ pub(crate) fn run(connection: OwnedFd, netns: Option<OwnedFd>) -> i32 {
 pub(crate) fn become_monitor() -> Result<(), Failure> {
     let failed = |e: rustix::io::Errno| Failure::setup("become a monitor", e);
     rustix::process::setsid().map_err(failed)?;
-    sys::signal::ignore_group_signals();
+    // The launcher already ignores what is meant for the daemon's group.
+    sys::signal::expect_children();
     let own = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(own)).map_err(failed)?;
     rustix::thread::set_name(c"carrack-monitor").map_err(failed)

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rustix::io::Errno;
 
-use super::{Element, Family, batch::MESSAGE_NEW_ELEMENT, header, message_kind};
+use super::{Element, Family, Hook, batch::MESSAGE_NEW_ELEMENT, header, message_kind};
 use crate::netlink::{
     Attributes, DecodeError, Message, NetlinkError, Socket, find, flags, read_be_u32,
 };
@@ -57,6 +57,40 @@ impl Tables<'_> {
         message.put_text(1, table);
         self.hash(message, &wanted, &[2, 4], &mut hasher)?;
         Ok(hasher.finish())
+    }
+
+    /// Base chains at the forward hook whose policy is to drop, as "table chain",
+    /// of the IPv4 and the combined family.
+    pub(crate) fn forward_drops(&mut self) -> Result<Vec<String>, NetlinkError> {
+        const FAMILY_INET: u8 = 1;
+        let mut found = Vec::new();
+        // Family 0 lists all.
+        let message = Message::new(
+            message_kind(MESSAGE_GET_CHAIN),
+            flags::REQUEST | flags::DUMP,
+            &header(0, 0),
+        );
+        self.0.dump(message, |_, payload| {
+            let family = payload.first().copied().unwrap_or_default();
+            if family != FAMILY_INET && family != Family::Ipv4 as u8 {
+                return Ok(());
+            }
+            let attributes = Attributes::after(payload, FIXED_BYTES);
+            let hook = find(attributes.clone(), 4)?.unwrap_or_default();
+            let number = find(Attributes::new(hook), 1)?.and_then(read_be_u32);
+            let policy = find(attributes.clone(), 5)?.and_then(read_be_u32);
+            if number == Some(Hook::Forward as u32) && policy == Some(0) {
+                let name = |kind| -> Result<_, DecodeError> {
+                    let name = find(attributes.clone(), kind)?.unwrap_or_default();
+                    Ok(String::from_utf8_lossy(
+                        name.strip_suffix(&[0]).unwrap_or(name),
+                    ))
+                };
+                found.push(format!("{} {}", name(1)?, name(3)?));
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn hash(

@@ -223,3 +223,25 @@ fn events_are_read() {
     assert_eq!(parse_event(0x0a02, &[]), None);
     assert_eq!(parse_event(0x0a02, &[2, 0, 0, 0, 1]), None);
 }
+
+#[test]
+fn chains_that_drop_forwarded_packets_are_found() {
+    let body = || {
+        crate::netns::Workshop::open()
+            .unwrap()
+            .make(|_, _| {
+                let script = "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }
+                    table inet fw { chain f { type filter hook forward priority 0; policy drop; };
+                                    chain i { type filter hook input priority 0; policy drop; }; }
+                    table ip ours { chain forward { type filter hook forward priority 0; policy accept; }; }";
+                let done = std::process::Command::new("nft").arg(script).status().unwrap();
+                assert!(done.success());
+                let mut socket = crate::netlink::Socket::open(crate::netlink::Protocol::Netfilter)?;
+                let found = Tables(&mut socket).forward_drops()?;
+                assert_eq!(found, ["filter FORWARD", "fw f"]);
+                Ok::<_, crate::netns::NetnsError>(())
+            })
+            .unwrap();
+    };
+    std::thread::spawn(body).join().unwrap();
+}

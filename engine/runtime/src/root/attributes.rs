@@ -11,7 +11,7 @@ use rustix::{
 use super::{gid_of, proc_path, set_xattr, uid_of};
 
 /// A name and a value.
-pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
+pub type Xattr = (Vec<u8>, Vec<u8>);
 
 /// What [`apply`] sets.
 #[derive(Clone, Copy, Debug)]

@@ -13,6 +13,14 @@ use rustix::process::Signal;
 /// Highest signal number on Linux.
 const SIGNAL_MAX: i32 = 64;
 
+const GROUP_SIGNALS: [i32; 5] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGPIPE,
+];
+
 /// Lets the kernel reap children at once (sigaction(2), SIGCHLD ignored).
 pub(crate) fn ignore_children() {
     set(libc::SIGCHLD, libc::SIG_IGN);
@@ -21,21 +29,28 @@ pub(crate) fn ignore_children() {
 /// Makes this process deaf to what a terminal or a service manager sends to a
 /// whole group: it must outlive the daemon.
 pub(crate) fn ignore_group_signals() {
-    for signal in [
-        libc::SIGHUP,
-        libc::SIGINT,
-        libc::SIGQUIT,
-        libc::SIGTERM,
-        libc::SIGPIPE,
-    ] {
+    for signal in GROUP_SIGNALS {
         set(signal, libc::SIG_IGN);
     }
+}
+
+/// Lets children be waited for again.
+pub(crate) fn expect_children() {
     set(libc::SIGCHLD, libc::SIG_DFL);
 }
 
-/// Default dispositions and an empty mask, as a program expects at its start.
-pub(crate) fn reset() {
+/// Default dispositions and an empty mask, whatever was inherited. The
+/// launcher does this once; its descendants change only what is named here.
+pub(crate) fn reset_all() {
     for signal in 1..=SIGNAL_MAX {
+        set(signal, libc::SIG_DFL);
+    }
+    change_mask(libc::SIG_SETMASK, &[]);
+}
+
+/// Undoes what a monitor changed, for the container's program.
+pub(crate) fn reset() {
+    for signal in GROUP_SIGNALS {
         set(signal, libc::SIG_DFL);
     }
     change_mask(libc::SIG_SETMASK, &[]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use runtime::launcher::LaunchError;
-use runtime::monitor::{ExitStatus, Monitor, MonitorEvent};
+use runtime::monitor::{ExitStatus, Monitor, MonitorEvent, MonitorReader};
 use runtime::spec::{LogSpec, Namespace};
 
 use crate::harness::{Host, collect, drain, expect_output, with_causes};
@@ -253,16 +253,9 @@ async fn containers_outlive_the_daemon() {
 }
 
 async fn kill_launcher(host: &Host) {
-    let pid = host.launcher.pid().await.unwrap();
-    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
-    let flags = rustix::process::PidfdFlags::empty();
-    let pidfd = rustix::process::pidfd_open(pid, flags).unwrap();
-    rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).unwrap();
-    let mut fds = [rustix::event::PollFd::new(
-        &pidfd,
-        rustix::event::PollFlags::IN,
-    )];
-    rustix::event::poll(&mut fds, None).unwrap();
+    let launcher = open_process(host.launcher.pid().await.unwrap());
+    kill(&launcher);
+    wait(&launcher);
 }
 
 /// A reader that stalls holds the container back; one that leaves does not.
@@ -276,15 +269,24 @@ async fn output_waits_for_a_stalled_reader_only() {
     // The first connection is not read: the container cannot finish.
     let done = spec.rootfs.upper.join("tmp/done");
     let (mut second, _keep) = second.split();
-    let waited = tokio::time::timeout(std::time::Duration::from_millis(200), second.next()).await;
-    assert!(waited.is_err() && !done.exists());
+    let deadline = std::time::Duration::from_millis(200);
+    let ended = tokio::time::timeout(deadline, exit_of(&mut second)).await;
+    assert!(ended.is_err() && !done.exists());
     drop(monitor);
-    match second.next().await {
-        Some(MonitorEvent::Exited(status)) => assert_eq!(status.code, 0),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(exit_of(&mut second).await.code, 0);
     assert!(done.exists());
     while second.next().await.is_some() {}
+}
+
+/// Skips what was on its way before the connection was muted.
+async fn exit_of(reader: &mut MonitorReader) -> ExitStatus {
+    loop {
+        match reader.next().await {
+            Some(MonitorEvent::Exited(status)) => return status,
+            Some(_) => {}
+            None => panic!("the monitor died"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -325,4 +327,49 @@ async fn bad_requests_are_refused_by_what_is_wrong() {
         "{}",
         with_causes(&error)
     );
+}
+
+/// Nothing of a container survives its monitor unwatched.
+#[tokio::test]
+async fn a_killed_monitor_takes_its_container_along() {
+    let host = Host::start().await;
+    let spec = host.shell("echo ready; sleep 1000");
+    let monitor = host.launch(&spec).await.unwrap();
+    let pid = monitor.pid();
+    let (mut reader, _writer) = monitor.split();
+    expect_output(&mut reader, "ready").await;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status
+        .lines()
+        .find_map(|l| l.strip_prefix("PPid:\t"))
+        .unwrap();
+    let container = open_process(pid);
+    kill(&open_process(parent.parse().unwrap()));
+    assert_eq!(reader.next().await, None);
+    wait(&container);
+    assert!(matches!(
+        Monitor::connect(&spec.state_dir).await,
+        Err(LaunchError::Gone)
+    ));
+    assert_eq!(ExitStatus::read(&spec.state_dir).unwrap(), None);
+    // The daemon, which now knows, cleans up.
+    runtime::cgroup::kill_all(&spec.cgroup.path).unwrap();
+    runtime::cgroup::remove(&spec.cgroup.path).unwrap();
+}
+
+fn open_process(pid: u32) -> rustix::fd::OwnedFd {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
+}
+
+fn kill(pidfd: &rustix::fd::OwnedFd) {
+    rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL).unwrap();
+}
+
+fn wait(pidfd: &rustix::fd::OwnedFd) {
+    let mut fds = [rustix::event::PollFd::new(
+        pidfd,
+        rustix::event::PollFlags::IN,
+    )];
+    rustix::event::poll(&mut fds, None).unwrap();
 }

@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod advisories;
+mod bridged;
 mod exec;
+mod filter;
 mod harness;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod unified;

@@ -218,7 +218,7 @@ pub(super) fn refused(to: (Ipv4Addr, u16)) -> bool {
 }
 
 /// Whether nobody answers.
-pub(super) fn silent(to: (Ipv4Addr, u16)) -> bool {
+pub(super) fn silent(to: impl Into<SocketAddr>) -> bool {
     let result = TcpStream::connect_timeout(&to.into(), SILENCE);
     result.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }

@@ -1,0 +1,105 @@
+use builder_proto::api::{BuildOptions, BuildState, Event};
+use oci::Digest;
+
+use super::{Db, NewBuild, NewRecord, StoredEvent};
+
+async fn open(dir: &tempfile::TempDir) -> Db {
+    Db::open(&dir.path().join("builder.db")).await.unwrap()
+}
+
+async fn enqueue(db: &Db, id: &str, most: i64) -> bool {
+    let build = NewBuild {
+        id,
+        options: &BuildOptions::default(),
+        created_by: "local",
+        registry_token: Some("secret"),
+    };
+    db.system_enqueue(&build, most).await.unwrap()
+}
+
+fn state(seq: i64, state: BuildState) -> StoredEvent {
+    StoredEvent {
+        seq,
+        event: Event::State {
+            state,
+            digest: None,
+            error: None,
+        },
+    }
+}
+
+#[tokio::test]
+async fn builds_are_claimed_once_in_order_and_the_queue_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir).await;
+    assert!(enqueue(&db, "a", 2).await);
+    assert!(enqueue(&db, "b", 2).await);
+    assert!(!enqueue(&db, "c", 2).await);
+    assert_eq!(db.system_last_seq("c").await.unwrap(), 0);
+    let claim = || async { db.system_claim(BuildState::Running).await.unwrap() };
+    let (first, second, third) = tokio::join!(claim(), claim(), claim());
+    let mut ids: Vec<_> = [first, second, third]
+        .into_iter()
+        .flatten()
+        .map(|r| r.id)
+        .collect();
+    ids.sort();
+    assert_eq!(ids, ["a", "b"]);
+    assert!(enqueue(&db, "c", 2).await);
+    assert_eq!(db.system_running().await.unwrap().len(), 2);
+    assert_eq!(db.system_unended().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_change_of_state_needs_the_state_it_starts_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir).await;
+    enqueue(&db, "a", 9).await;
+    let change = |from, to, seq| {
+        let db = db.clone();
+        async move {
+            let events = [state(seq, to)];
+            db.system_transition("a", from, to, None, None, &events)
+                .await
+                .unwrap()
+        }
+    };
+    assert!(!change(BuildState::Running, BuildState::Succeeded, 2).await);
+    assert!(change(BuildState::Queued, BuildState::Cancelled, 2).await);
+    assert!(!change(BuildState::Queued, BuildState::Cancelled, 3).await);
+    let row = db.system_build("a").await.unwrap().unwrap();
+    assert_eq!(row.state, BuildState::Cancelled);
+    assert!(row.ended_at.is_some() && row.registry_token.is_none());
+    let seqs: Vec<_> = db.system_events("a", 0, 10).await.unwrap();
+    assert_eq!(
+        seqs,
+        [
+            state(1, BuildState::Queued),
+            state(2, BuildState::Cancelled)
+        ]
+    );
+    assert_eq!(db.system_events("a", 1, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_renamed_layer_is_found_under_its_new_name_with_its_age() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir).await;
+    let key = Digest::sha256(b"k");
+    let outputs = [vec!["base".to_owned(), "build-1".to_owned()], Vec::new()];
+    db.system_store_record(&NewRecord {
+        identity: &key,
+        keys: &[key],
+        outputs: &outputs,
+        created: &outputs[0][1..],
+    })
+    .await
+    .unwrap();
+    db.system_rename_layer("build-1", "sha256:1").await.unwrap();
+    let record = db.system_cache_record(&key).await.unwrap().unwrap();
+    assert_eq!(record.outputs, [vec!["base", "sha256:1"], vec![]]);
+    assert!(db.system_layer_time("sha256:1").await.unwrap().is_some());
+    assert!(db.system_layer_time("base").await.unwrap().is_none());
+    db.system_forget_layer("base").await.unwrap();
+    assert!(db.system_cache_record(&key).await.unwrap().is_none());
+}

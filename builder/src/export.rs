@@ -1,0 +1,168 @@
+//! From layers to an image in registries.
+//!
+//! Each layer is read, compressed and hashed in one pass, all layers side by
+//! side, and its compressed form is kept, so that pushing it again compresses
+//! nothing. Layers of base images are passed on as they were pulled. Owns
+//! `blobs/`: files named by digest, complete because they are renamed into
+//! place, and sent only where the registry does not have them.
+
+mod image;
+mod push;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures_util::future::try_join_all;
+use oci::{Descriptor, Digest, client::Client};
+use runtime::snapshot::Compression;
+use tokio::sync::Semaphore;
+
+pub(crate) use self::image::{Exported, Finish};
+use crate::{
+    db::{Db, LayerBlob},
+    ops::{Layers, blocking},
+    solver::{OpError, StepUpdate, executor::Progress},
+};
+
+/// Level 6 of zlib costs three times as much for layers five per cent smaller.
+const COMPRESSION: Compression = Compression::Gzip { level: 3 };
+/// Media type of the layers that are made here.
+const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// Makes and pushes images. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Exporter {
+    dir: Arc<Path>,
+    client: Client,
+    layers: Layers,
+    db: Db,
+    /// Layers that are compressed at once, over all builds.
+    slots: Arc<Semaphore>,
+}
+
+/// A layer that can be pushed.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerExport {
+    pub(crate) blob: LayerBlob,
+    /// Milliseconds since the epoch; `None` for layers of base images.
+    pub(crate) created_at: Option<i64>,
+}
+
+impl Exporter {
+    /// Opens the blob directory and removes what was not finished.
+    pub(crate) fn open(dir: &Path, client: Client, layers: Layers, db: Db) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "part") {
+                fs::remove_file(path)?;
+            }
+        }
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(Self {
+            dir: dir.into(),
+            client,
+            layers,
+            db,
+            slots: Arc::new(Semaphore::new(cores)),
+        })
+    }
+
+    /// The compressed forms of `layers`, made where there is none yet.
+    pub(crate) async fn layers(
+        &self,
+        layers: &[String],
+        progress: &Progress,
+    ) -> Result<Vec<LayerExport>, OpError> {
+        try_join_all(layers.iter().map(|name| self.layer(name, progress))).await
+    }
+
+    async fn layer(&self, name: &str, progress: &Progress) -> Result<LayerExport, OpError> {
+        let now = self.layers.pin(&[name.to_owned()]).await?;
+        let now = now.names[0].as_str().to_owned();
+        let created_at = self.db.system_layer_time(&now).await?;
+        if let Ok(diff_id) = now.parse::<Digest>() {
+            for blob in self.db.system_blobs(&diff_id).await? {
+                if blob.origin.is_some() || self.is_whole(&blob.descriptor).await {
+                    return Ok(LayerExport { blob, created_at });
+                }
+            }
+        }
+        let blob = self.make(&now).await?;
+        progress
+            .tell(StepUpdate::Transfer {
+                id: blob.descriptor.digest.to_string(),
+                status: "exported layer",
+                current: blob.descriptor.size,
+                total: blob.descriptor.size,
+            })
+            .await;
+        Ok(LayerExport { blob, created_at })
+    }
+
+    /// Compresses a layer and names it by its diff_id.
+    async fn make(&self, name: &str) -> Result<LayerBlob, OpError> {
+        let _slot = self
+            .slots
+            .acquire()
+            .await
+            .expect("the slots are never closed");
+        let part = self
+            .dir
+            .join(format!("{}.part", uuid::Uuid::new_v4().simple()));
+        let pinned = self.layers.pin(&[name.to_owned()]).await?;
+        let store = self.layers.store().clone();
+        let dir = self.dir.clone();
+        let exported = blocking(move || {
+            let done = write(&store, &pinned.names[0], &part, &dir);
+            if done.is_err() {
+                let _absent = fs::remove_file(&part);
+            }
+            done
+        })
+        .await?;
+        let blob = LayerBlob {
+            diff_id: exported.0,
+            descriptor: exported.1,
+            origin: None,
+        };
+        self.db.system_store_blob(&blob).await?;
+        self.layers
+            .rename(&self.db, name, &blob.diff_id.to_string())
+            .await?;
+        Ok(blob)
+    }
+
+    /// Where a blob that was made here lies.
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(digest.hex())
+    }
+
+    async fn is_whole(&self, descriptor: &Descriptor) -> bool {
+        match tokio::fs::metadata(self.path(&descriptor.digest)).await {
+            Ok(metadata) => metadata.len() == descriptor.size,
+            Err(_) => false,
+        }
+    }
+}
+
+fn write(
+    store: &runtime::snapshot::LayerStore,
+    layer: &runtime::snapshot::LayerName,
+    part: &Path,
+    dir: &Path,
+) -> Result<(Digest, Descriptor), OpError> {
+    let io = |error: io::Error| OpError::host("write an exported layer", &error);
+    let file = fs::File::create_new(part).map_err(io)?;
+    let exported = store
+        .export(layer, COMPRESSION, &file)
+        .map_err(|error| OpError::host("export a layer", &error))?;
+    fs::rename(part, dir.join(exported.digest.hex())).map_err(io)?;
+    Ok((
+        exported.diff_id,
+        Descriptor::new(LAYER_TYPE, exported.digest, exported.size_bytes),
+    ))
+}

@@ -1,0 +1,214 @@
+//! Sending an image to registries: what they lack, the manifest last.
+
+use std::{collections::BTreeMap, io};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::try_join_all, stream};
+use oci::{
+    Descriptor, Reference,
+    client::{ClientError, Credentials},
+};
+use tokio_util::io::ReaderStream;
+
+use super::{Exported, Exporter, LayerExport};
+use crate::solver::{OpError, StepUpdate, executor::Progress};
+
+/// Blobs that are sent to one repository at once.
+const UPLOADS_MAX: usize = 4;
+/// Bytes read from a blob at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+impl Exporter {
+    /// Pushes an image under every tag, all registries side by side.
+    /// `credentials` knows who the build is towards each.
+    pub(crate) async fn push(
+        &self,
+        image: &Exported,
+        tags: &[Reference],
+        credentials: &(dyn Fn(&Reference) -> Credentials + Send + Sync),
+        progress: &Progress,
+    ) -> Result<(), OpError> {
+        let mut repositories: BTreeMap<(String, String), Vec<&Reference>> = BTreeMap::new();
+        for tag in tags {
+            let key = (tag.registry().to_owned(), tag.repository().to_string());
+            repositories.entry(key).or_default().push(tag);
+        }
+        let pushes = repositories.values().map(|tags| async move {
+            let credentials = credentials(tags[0]);
+            self.repository(image, tags, &credentials, progress).await
+        });
+        try_join_all(pushes).await.map(drop)
+    }
+
+    async fn repository(
+        &self,
+        image: &Exported,
+        tags: &[&Reference],
+        credentials: &Credentials,
+        progress: &Progress,
+    ) -> Result<(), OpError> {
+        let repository = tags[0];
+        let mut missing = Vec::new();
+        for tag in tags {
+            match self.client.resolve(tag, credentials).await {
+                Ok(there) if there.digest == image.digest => {}
+                Ok(_) => missing.push(*tag),
+                Err(error) if error.is_not_found() => missing.push(*tag),
+                // A registry may hide what does not exist; pushing tells.
+                Err(ClientError::Denied { .. }) => missing.push(*tag),
+                Err(error) => return Err(failed(tag, &error)),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let pushes: Vec<_> = image
+            .layers
+            .iter()
+            .map(|layer| {
+                self.push_layer(layer, repository, credentials, progress)
+                    .boxed()
+            })
+            .collect();
+        stream::iter(pushes)
+            .buffer_unordered(UPLOADS_MAX)
+            .try_collect::<()>()
+            .await?;
+        self.push_config(image, repository, credentials).await?;
+        for tag in missing {
+            self.client
+                .push_manifest(
+                    tag,
+                    &image.media_type(),
+                    image.manifest.clone(),
+                    credentials,
+                )
+                .await
+                .map_err(|error| failed(tag, &error))?;
+        }
+        Ok(())
+    }
+
+    async fn push_config(
+        &self,
+        image: &Exported,
+        repository: &Reference,
+        credentials: &Credentials,
+    ) -> Result<(), OpError> {
+        let digest = &image.config_descriptor.digest;
+        let there = self.client.has_blob(repository, digest, credentials).await;
+        if there.map_err(|error| failed(repository, &error))? {
+            return Ok(());
+        }
+        let body = stream::iter([Ok(image.config.clone())]);
+        self.client
+            .push_blob(
+                repository,
+                digest,
+                image.config.len() as u64,
+                body,
+                credentials,
+            )
+            .await
+            .map_err(|error| failed(repository, &error))
+    }
+
+    async fn push_layer(
+        &self,
+        layer: &LayerExport,
+        repository: &Reference,
+        credentials: &Credentials,
+        progress: &Progress,
+    ) -> Result<(), OpError> {
+        let descriptor = &layer.blob.descriptor;
+        let fail = |error: ClientError| failed(repository, &error);
+        let there = self
+            .client
+            .has_blob(repository, &descriptor.digest, credentials)
+            .await
+            .map_err(fail)?;
+        let report = |status, current| {
+            progress.tell(StepUpdate::Transfer {
+                id: descriptor.digest.to_string(),
+                status,
+                current,
+                total: descriptor.size,
+            })
+        };
+        if there {
+            report("Layer already exists", descriptor.size).await;
+            return Ok(());
+        }
+        report("Pushing", 0).await;
+        match &layer.blob.origin {
+            None => {
+                let file = tokio::fs::File::open(self.path(&descriptor.digest))
+                    .await
+                    .map_err(|error| OpError::host("read an exported layer", &error))?;
+                let body = ReaderStream::with_capacity(file, CHUNK_BYTES);
+                let sent = self.send(repository, descriptor, body, credentials).await;
+                if matches!(sent, Err(ClientError::Rejected { .. })) {
+                    // Our copy may be damaged: the next build makes it anew.
+                    self.db.system_forget_blob(&descriptor.digest).await?;
+                }
+                sent.map_err(fail)?;
+            }
+            Some(origin) => {
+                let origin: Reference = origin
+                    .parse()
+                    .map_err(|error| OpError::host("find where a layer came from", &error))?;
+                let same = origin.registry() == repository.registry();
+                let mounted = same
+                    && self
+                        .client
+                        .mount(repository, &descriptor.digest, &origin, credentials)
+                        .await
+                        .map_err(fail)?;
+                if !mounted {
+                    // Credentials never go to another registry than their own.
+                    let pull = match same {
+                        true => credentials,
+                        false => &Credentials::Anonymous,
+                    };
+                    let body = self
+                        .client
+                        .blob(&origin, descriptor, pull)
+                        .await
+                        .map_err(|error| failed(&origin, &error))?
+                        .map_err(io::Error::other);
+                    let sent = self.send(repository, descriptor, body, credentials).await;
+                    sent.map_err(fail)?;
+                }
+            }
+        }
+        report("Pushed", descriptor.size).await;
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        repository: &Reference,
+        descriptor: &Descriptor,
+        body: impl futures_util::Stream<Item = io::Result<Bytes>> + Send + 'static,
+        credentials: &Credentials,
+    ) -> Result<(), ClientError> {
+        self.client
+            .push_blob(
+                repository,
+                &descriptor.digest,
+                descriptor.size,
+                body,
+                credentials,
+            )
+            .await
+    }
+}
+
+/// A registry that refuses is the build's matter, one that fails the host's.
+fn failed(reference: &Reference, error: &ClientError) -> OpError {
+    let name = reference.familiar_name();
+    match error.is_transient() {
+        true => OpError::host(format!("push {name}"), error),
+        false => OpError::User(format!("failed to push {name}: {error}")),
+    }
+}

@@ -1,0 +1,120 @@
+//! Cache mounts: directories that outlive builds, by id.
+//!
+//! `cache/<hash of id>[-n]`, where n counts the copies that `private` sharing
+//! made. A directory appears under its name only when its first content is
+//! whole.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use oci::Digest;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::solver::op::Sharing;
+
+/// Copies of one private cache: as many steps as a host may run at once.
+const COPIES_MAX: usize = 256;
+
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct CacheMounts {
+    dir: Arc<Path>,
+    locks: Arc<Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+/// A cache directory in use.
+#[derive(Debug)]
+pub(crate) struct CacheLease {
+    pub(crate) path: PathBuf,
+    /// Whether it has no content yet: it must be filled and then published.
+    pub(crate) fresh: bool,
+    lock: Option<OwnedMutexGuard<()>>,
+}
+
+impl CacheMounts {
+    /// Opens the directory and removes what was not published.
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "new") {
+                fs::remove_dir_all(path)?;
+            }
+        }
+        Ok(Self {
+            dir: dir.into(),
+            locks: Arc::default(),
+        })
+    }
+
+    /// The directory of cache `id`, once `sharing` allows its use.
+    pub(crate) async fn lease(&self, id: &str, sharing: Sharing) -> io::Result<CacheLease> {
+        let base = Digest::sha256(id.as_bytes()).hex();
+        if sharing == Sharing::Private {
+            for copy in 0..COPIES_MAX {
+                let name = match copy {
+                    0 => base.clone(),
+                    copy => format!("{base}-{copy}"),
+                };
+                let path = self.dir.join(name);
+                if let Ok(lock) = self.lock(&path).try_lock_owned() {
+                    return self.lease_at(path, Some(lock));
+                }
+            }
+        }
+        let path = self.dir.join(base);
+        // Shared users hold the lock only while the directory is made.
+        let lock = self.lock(&path).lock_owned().await;
+        match sharing == Sharing::Shared && path.exists() {
+            true => self.lease_at(path, None),
+            false => self.lease_at(path, Some(lock)),
+        }
+    }
+
+    fn lease_at(&self, path: PathBuf, lock: Option<OwnedMutexGuard<()>>) -> io::Result<CacheLease> {
+        let fresh = !path.exists();
+        let path = match fresh {
+            false => path,
+            true => {
+                let new = path.with_extension("new");
+                fs::create_dir(&new)?;
+                new
+            }
+        };
+        Ok(CacheLease { path, fresh, lock })
+    }
+
+    /// The lock of one directory.
+    fn lock(&self, path: &Path) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody holds or waits for.
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        locks.entry(path.to_owned()).or_default().clone()
+    }
+}
+
+impl CacheLease {
+    /// Gives a directory that was filled its name.
+    pub(crate) fn publish(&mut self, sharing: Sharing) -> io::Result<()> {
+        let path = self.path.with_extension("");
+        fs::rename(&self.path, &path)?;
+        self.path = path;
+        self.fresh = false;
+        if sharing == Sharing::Shared {
+            self.lock = None;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for CacheLease {
+    fn drop(&mut self) {
+        if self.fresh {
+            let _gone = fs::remove_dir_all(&self.path);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The build service: requests become rows, workers turn rows into images.
+//!
+//! Owns the build queue, the contexts and the running builds. A build is
+//! acknowledged once its context and its row are on disk; from then on it
+//! reaches exactly one ended state, whatever happens to the client or to this
+//! process: what was running when the process ended is queued again, and the
+//! steps it had finished are found in the cache.
+
+mod contexts;
+mod error;
+mod follow;
+mod http;
+mod job;
+mod live;
+mod options;
+mod recorder;
+mod state;
+mod transcript;
+mod worker;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use builder_proto::api::{BuildFailure, BuildOptions, BuildState, Event};
+use runtime::host::Host;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    contexts::Contexts,
+    error::ApiError,
+    live::Live,
+    state::{Action, next},
+};
+use crate::{
+    config::BuilderConfig,
+    db::{BuildRow, Db, DbError, NewBuild, StoredEvent},
+    ops::{OpenError as OpsError, Workshop},
+};
+
+/// Contexts that are received at once.
+const UPLOADS_MAX: usize = 32;
+/// Starts of one build before a restart of the process gives up on it: the
+/// build may be what brings the process down.
+const ATTEMPTS_MAX: i64 = 3;
+/// How long a cancel request waits for the build to end before it answers.
+const CANCEL_WAIT: Duration = Duration::from_secs(5);
+
+/// Why the build service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot use the build directory {path}")]
+    Directory {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Ops(#[from] OpsError),
+}
+
+/// The build service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Builder(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    contexts: Contexts,
+    live: Live,
+    workshop: Workshop,
+    queued_max: usize,
+    uploads: Semaphore,
+    /// Wakes a worker when a build was queued.
+    queued: Notify,
+    running: Mutex<HashMap<String, CancellationToken>>,
+    workers: TaskTracker,
+    /// No new builds are taken.
+    draining: CancellationToken,
+    /// Running builds go back to the queue.
+    interrupt: CancellationToken,
+}
+
+/// A request for a build, checked.
+#[derive(Debug)]
+struct NewRequest {
+    options: BuildOptions,
+    caller: String,
+    registry_token: Option<String>,
+    /// Size of the body in bytes, where the client said it.
+    length: Option<u64>,
+}
+
+impl Builder {
+    /// Opens the service and starts its workers.
+    ///
+    /// # Errors
+    /// When the data directory or the database cannot be used.
+    pub async fn open(config: BuilderConfig, host: Host) -> Result<Self, OpenError> {
+        let directory = |source| OpenError::Directory {
+            path: config.data_dir.display().to_string(),
+            source,
+        };
+        std::fs::create_dir_all(&config.data_dir).map_err(directory)?;
+        let db = Db::open(&config.data_dir.join("builder.db")).await?;
+        let contexts = Contexts::open(config.data_dir.join("contexts"), config.context_bytes_max)
+            .map_err(directory)?;
+        let workshop = Workshop::open(&config, host, db.clone()).await?;
+        let builder = Self(Arc::new(Inner {
+            db,
+            contexts,
+            live: Live::default(),
+            workshop,
+            queued_max: config.queued_max,
+            uploads: Semaphore::new(UPLOADS_MAX),
+            queued: Notify::new(),
+            running: Mutex::default(),
+            workers: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            interrupt: CancellationToken::new(),
+        }));
+        builder.recover().await?;
+        let unended: HashSet<String> = builder.0.db.system_unended().await?.into_iter().collect();
+        builder.0.contexts.sweep(&unended).map_err(directory)?;
+        for _ in 0..config.workers.max(1) {
+            builder.0.workers.spawn(worker::work(builder.clone()));
+        }
+        builder.0.workers.close();
+        Ok(builder)
+    }
+
+    /// The build API, to be served on the builder socket.
+    pub fn router(&self) -> Router {
+        http::router(self.clone())
+    }
+
+    /// Stops taking builds, lets those that run end until `deadline` has
+    /// passed, and puts the rest back into the queue. Returns when nothing of
+    /// any build runs on this host.
+    pub async fn shutdown(&self, deadline: Duration) {
+        self.0.draining.cancel();
+        if tokio::time::timeout(deadline, self.0.workers.wait())
+            .await
+            .is_err()
+        {
+            self.0.interrupt.cancel();
+            self.0.workers.wait().await;
+        }
+        self.0.workshop.drain().await;
+        self.0.db.close().await;
+    }
+
+    fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    fn live(&self) -> &Live {
+        &self.0.live
+    }
+
+    async fn row(&self, id: &str) -> Result<BuildRow, ApiError> {
+        self.0
+            .db
+            .system_build(id)
+            .await?
+            .ok_or_else(|| ApiError::NoSuchBuild(id.chars().take(80).collect()))
+    }
+
+    /// Receives a context and queues the build; both are durable when this
+    /// returns.
+    async fn create(&self, request: NewRequest, body: Body) -> Result<BuildRow, ApiError> {
+        let inner = &*self.0;
+        if inner.draining.is_cancelled() {
+            return Err(ApiError::ShuttingDown);
+        }
+        let _upload = inner
+            .uploads
+            .try_acquire()
+            .map_err(|_| ApiError::UploadsFull)?;
+        let waiting = inner.db.system_count(BuildState::Queued).await?;
+        if usize::try_from(waiting).unwrap_or(usize::MAX) >= inner.queued_max {
+            return Err(ApiError::QueueFull(inner.queued_max));
+        }
+        inner.contexts.check_size(request.length)?;
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        inner.contexts.store(&id, body).await?;
+        let build = NewBuild {
+            id: &id,
+            options: &request.options,
+            created_by: &request.caller,
+            registry_token: request.registry_token.as_deref(),
+        };
+        let most = i64::try_from(inner.queued_max).unwrap_or(i64::MAX);
+        match inner.db.system_enqueue(&build, most).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.remove_context(&id).await;
+                return Err(ApiError::QueueFull(inner.queued_max));
+            }
+            Err(error) => {
+                self.remove_context(&id).await;
+                return Err(error.into());
+            }
+        }
+        inner.queued.notify_one();
+        self.row(&id).await
+    }
+
+    /// Cancels a build and waits a moment for it to end. A build that has
+    /// ended stays as it is.
+    async fn cancel(&self, id: &str) -> Result<BuildRow, ApiError> {
+        let row = self.row(id).await?;
+        if row.state.is_ended() {
+            return Ok(row);
+        }
+        self.0.db.system_request_cancel(id).await?;
+        if self.end_queued(&row, Action::Cancel, None).await? {
+            return self.row(id).await;
+        }
+        if let Some(cancel) = self.running().get(id) {
+            cancel.cancel();
+        }
+        let mut more = self.0.live.follow(id);
+        let ended = async {
+            loop {
+                more.mark_unchanged();
+                let row = self.row(id).await?;
+                if row.state.is_ended() || more.changed().await.is_err() {
+                    return Ok(row);
+                }
+            }
+        };
+        match tokio::time::timeout(CANCEL_WAIT, ended).await {
+            Ok(row) => row,
+            Err(_) => self.row(id).await,
+        }
+    }
+
+    /// Ends a build that no worker has; false when one has.
+    async fn end_queued(
+        &self,
+        row: &BuildRow,
+        action: Action,
+        error: Option<BuildFailure>,
+    ) -> Result<bool, ApiError> {
+        let Some(to) = next(BuildState::Queued, action) else {
+            return Ok(false);
+        };
+        let event = StoredEvent {
+            seq: self.0.db.system_last_seq(&row.id).await? + 1,
+            event: Event::State {
+                state: to,
+                digest: None,
+                error: error.clone(),
+            },
+        };
+        let done = self
+            .0
+            .db
+            .system_transition(
+                &row.id,
+                BuildState::Queued,
+                to,
+                None,
+                error.as_ref(),
+                &[event],
+            )
+            .await?;
+        if done {
+            self.remove_context(&row.id).await;
+            self.0.live.stored(&row.id);
+        }
+        Ok(done)
+    }
+
+    /// Puts builds that the last process left running where they belong.
+    async fn recover(&self) -> Result<(), DbError> {
+        for row in self.0.db.system_running().await? {
+            let (action, error) = if row.cancel_requested {
+                (Action::Cancel, None)
+            } else if row.attempt >= ATTEMPTS_MAX {
+                let message = format!(
+                    "the build service stopped {} times while this build ran",
+                    row.attempt
+                );
+                let failure = BuildFailure {
+                    message,
+                    ..BuildFailure::default()
+                };
+                (Action::Fail, Some(failure))
+            } else {
+                (Action::Requeue, None)
+            };
+            let Some(to) = next(BuildState::Running, action) else {
+                continue;
+            };
+            let event = StoredEvent {
+                seq: self.0.db.system_last_seq(&row.id).await? + 1,
+                event: Event::State {
+                    state: to,
+                    digest: None,
+                    error: error.clone(),
+                },
+            };
+            self.0
+                .db
+                .system_transition(
+                    &row.id,
+                    BuildState::Running,
+                    to,
+                    None,
+                    error.as_ref(),
+                    &[event],
+                )
+                .await?;
+            tracing::info!(build.id = row.id, state = ?to, "found a build that was running");
+        }
+        Ok(())
+    }
+
+    async fn remove_context(&self, id: &str) {
+        let contexts = self.0.contexts.clone();
+        let id = id.to_owned();
+        let removed = tokio::task::spawn_blocking(move || contexts.remove(&id));
+        removed.await.expect("removing files does not panic");
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<String, CancellationToken>> {
+        self.0
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[path = "service/tests.rs"]
+mod tests;

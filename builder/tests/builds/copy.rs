@@ -1,0 +1,132 @@
+//! COPY: names, owners, modes, wildcards, what is ignored.
+
+use crate::harness::{Bench, Context};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_land_where_docker_puts_them() {
+    let bench = Bench::new().await;
+    let context = Context::busybox(
+        "RUN --network=none mkdir -p /etc /there && echo 'app:x:77:88::/:' > /etc/passwd && \
+             echo 'web:x:99:' > /etc/group\n\
+         COPY one /as-file\n\
+         COPY one /into/\n\
+         COPY one /there\n\
+         COPY dir /dir-contents\n\
+         COPY *.txt one /many/\n\
+         COPY --chown=app:web one /owned\n\
+         COPY --chown=app one /owned-own\n\
+         COPY --chown=5:6 --chmod=4750 one /numbers\n\
+         COPY --chmod=u=rwX,go=rX dir /symbolic\n\
+         COPY link /followed\n\
+         COPY nothing*here /none/\n\
+         RUN --network=none find / -xdev -path /bin -prune -o -path /proc -prune -o -path /dev -prune \
+             -o -path /sys -prune -o -path /etc -prune -o -type f -print -o -type l -print | sort | \
+             xargs stat -c '%n %a %u:%g %F'\n",
+    )
+    .file("one", b"1")
+    .file("b.txt", b"b")
+    .file("c.txt", b"c")
+    .dir("dir")
+    .file("dir/in", b"in")
+    .mode(0o700)
+    .dir("dir/sub")
+    .file("dir/sub/deep", b"deep")
+    .link("dir/sub/l", "deep")
+    .link("link", "one");
+    let outcome = bench.build(context).await.succeeded();
+    let found: Vec<&str> = outcome
+        .log
+        .lines()
+        .filter_map(|line| line.split_once(" /").map(|(_, rest)| rest))
+        .filter(|line| line.contains(" file") || line.contains(" link"))
+        .collect();
+    let expected = [
+        "as-file 644 0:0 regular file",
+        "dir-contents/in 700 0:0 regular file",
+        "dir-contents/sub/deep 644 0:0 regular file",
+        "dir-contents/sub/l 777 0:0 symbolic link",
+        "followed 644 0:0 regular file",
+        "into/one 644 0:0 regular file",
+        "many/b.txt 644 0:0 regular file",
+        "many/c.txt 644 0:0 regular file",
+        "many/one 644 0:0 regular file",
+        "numbers 4750 5:6 regular file",
+        "owned 644 77:99 regular file",
+        "owned-own 644 77:88 regular file",
+        "symbolic/in 755 0:0 regular file",
+        "symbolic/sub/deep 644 0:0 regular file",
+        "symbolic/sub/l 777 0:0 symbolic link",
+        "there/one 644 0:0 regular file",
+    ];
+    assert_eq!(found, expected, "{}", outcome.log);
+    bench.check_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ignored_files_are_not_there() {
+    let bench = Bench::new().await;
+    let context =
+        Context::busybox("COPY . /all/\nRUN --network=none cd /all && find . -type f | sort\n")
+            .file(
+                ".dockerignore",
+                b"busybox\nsecret*\nkept/*\n!kept/yes\nDockerfile\n",
+            )
+            .file("secret.key", b"s")
+            .dir("kept")
+            .file("kept/yes", b"y")
+            .file("kept/no", b"n");
+    // The file that the Dockerfile copies is ignored: an error that names it.
+    let outcome = bench.build(context).await;
+    assert!(
+        outcome.failure().contains("\"/busybox\": not found"),
+        "{}",
+        outcome.failure()
+    );
+
+    let context =
+        Context::busybox("COPY . /all/\nRUN --network=none cd /all && find . -type f | sort\n")
+            .file(".dockerignore", b"secret*\nkept/*\n!kept/yes\nDockerfile\n")
+            .file("secret.key", b"s")
+            .dir("kept")
+            .file("kept/yes", b"y")
+            .file("kept/no", b"n");
+    let outcome = bench.build(context).await.succeeded();
+    let found: Vec<&str> = outcome
+        .log
+        .lines()
+        .filter_map(|line| line.split_once(" ./").map(|(_, rest)| rest))
+        .collect();
+    let expected = [".dockerignore", "busybox", "kept/yes"];
+    assert_eq!(found, expected, "{}", outcome.log);
+    bench.check_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_exist_is_named() {
+    let bench = Bench::new().await;
+    let check = |dockerfile: &'static str, expected: &'static str| {
+        let bench = &bench;
+        async move {
+            let outcome = bench.build(Context::busybox(dockerfile)).await;
+            assert!(
+                outcome.failure().contains(expected),
+                "{}",
+                outcome.failure()
+            );
+            let error = outcome.build.error.clone().unwrap();
+            assert_eq!(error.line, Some(Context::LINES + 1), "{error:?}");
+        }
+    };
+    check("COPY missing /x\n", "\"/missing\": not found").await;
+    check(
+        "COPY --chown=nobody busybox /x\n",
+        "unable to find user nobody",
+    )
+    .await;
+    check(
+        "COPY --from=scratch /nowhere /x\n",
+        "\"/nowhere\": not found",
+    )
+    .await;
+    bench.check_nothing_left().await;
+}

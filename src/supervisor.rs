@@ -1,0 +1,416 @@
+//! The supervisor: the root of the process tree of `carrack serve`.
+//!
+//! It binds the sockets, starts the front and the engine process, restarts
+//! whichever ends, and drains both on SIGTERM. It speaks to no network and
+//! parses nothing that a stranger wrote. A child that crashes does not disturb
+//! the other: the sockets stay open here, containers hang on their monitors.
+
+pub mod channel;
+pub mod prepare;
+
+use std::{
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt},
+    },
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::config::Config;
+use channel::{FromChild, Start, ToChild};
+
+const RESTART_DELAY_MIN: Duration = Duration::from_millis(100);
+const RESTART_DELAY_MAX: Duration = Duration::from_secs(10);
+/// A child that served this long is forgiven its earlier crashes.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
+
+/// Which child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Front,
+    Engine,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Front => "front",
+            Self::Engine => "engine",
+        }
+    }
+}
+
+/// What a child is started with, again at each restart.
+#[derive(Debug)]
+pub struct ChildPlan {
+    pub part: Part,
+    pub become_user: Option<(u32, u32)>,
+    pub sockets: Vec<OwnedFd>,
+}
+
+/// Where a child stands.
+#[derive(Debug)]
+enum State {
+    Starting {
+        pid: Pid,
+        since: Instant,
+        channel: UnixStream,
+    },
+    Serving {
+        pid: Pid,
+        since: Instant,
+        channel: UnixStream,
+    },
+    /// Ended; due to be started again.
+    Waiting { until: tokio::time::Instant },
+}
+
+#[derive(Debug)]
+struct Child {
+    plan: ChildPlan,
+    state: State,
+    delay: Duration,
+}
+
+impl Child {
+    fn pid(&self) -> Option<Pid> {
+        match &self.state {
+            State::Starting { pid, .. } | State::Serving { pid, .. } => Some(*pid),
+            State::Waiting { .. } => None,
+        }
+    }
+
+    fn is_serving(&self) -> bool {
+        matches!(self.state, State::Serving { .. })
+    }
+}
+
+/// Something the supervisor reacts to.
+#[derive(Debug)]
+enum Action {
+    Said { pid: Pid, message: FromChild },
+    ChildrenEnded,
+    RestartDue,
+    Stop,
+}
+
+/// What the caller is told while the tree lives.
+#[derive(Debug)]
+pub enum Notice {
+    AdminPassword(String),
+    /// Every part serves, for the first time.
+    Ready,
+}
+
+/// The tree: its children and what they say.
+#[derive(Debug)]
+pub struct Supervisor {
+    config: Config,
+    children: Vec<Child>,
+    said: mpsc::UnboundedSender<(Pid, FromChild)>,
+}
+
+/// Runs the tree until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When a child cannot start at all; the other is stopped first.
+pub async fn run(
+    config: Config,
+    plans: Vec<ChildPlan>,
+    mut notice: impl FnMut(Notice),
+) -> Result<()> {
+    // Monitors of containers whose launcher died come to us, not to init.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .context("become the reaper of the tree")?;
+    let mut ended = signal(SignalKind::child()).context("watch for children")?;
+    let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
+    let (said, mut heard) = mpsc::unbounded_channel();
+    let mut supervisor = Supervisor {
+        config,
+        children: Vec::new(),
+        said,
+    };
+    for plan in plans {
+        let state = supervisor.spawn(&plan)?;
+        supervisor.children.push(Child {
+            plan,
+            state,
+            delay: RESTART_DELAY_MIN,
+        });
+    }
+    let mut announced = false;
+    loop {
+        let due = supervisor.next_restart();
+        let action = tokio::select! {
+            Some((pid, message)) = heard.recv() => Action::Said { pid, message },
+            _ = ended.recv() => Action::ChildrenEnded,
+            () = sleep_until(due) => Action::RestartDue,
+            _ = terminate.recv() => Action::Stop,
+            _ = interrupt.recv() => Action::Stop,
+        };
+        let outcome = match action {
+            Action::Said {
+                message: FromChild::AdminPassword(password),
+                ..
+            } => {
+                notice(Notice::AdminPassword(password));
+                Ok(())
+            }
+            Action::Said {
+                message: FromChild::Failed(reason),
+                ..
+            } if !announced => Err(anyhow!(reason)),
+            Action::Said {
+                message: FromChild::Failed(reason),
+                ..
+            } => {
+                tracing::error!(reason, "a part could not start");
+                Ok(())
+            }
+            Action::Said {
+                pid,
+                message: FromChild::Ready,
+            } => {
+                supervisor.now_serving(pid);
+                Ok(())
+            }
+            Action::ChildrenEnded => supervisor.reap(announced),
+            Action::RestartDue => supervisor.restart_due(),
+            Action::Stop => break,
+        };
+        if let Err(error) = outcome {
+            supervisor
+                .stop(&mut ended, &mut terminate, &mut interrupt)
+                .await;
+            return Err(error);
+        }
+        if !announced && supervisor.children.iter().all(Child::is_serving) {
+            announced = true;
+            notice(Notice::Ready);
+        }
+    }
+    tracing::info!(
+        "stopping: requests get {:?} to finish",
+        supervisor.config.shutdown_timeout
+    );
+    supervisor
+        .stop(&mut ended, &mut terminate, &mut interrupt)
+        .await;
+    Ok(())
+}
+
+async fn sleep_until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Supervisor {
+    fn spawn(&self, plan: &ChildPlan) -> Result<State> {
+        let (ours, theirs) = UnixStream::pair().context("make a channel")?;
+        let child = Command::new("/proc/self/exe")
+            .arg0("carrack")
+            .args(["internal", plan.part.name()])
+            .env_remove("CARRACK_ADMIN_PASSWORD")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("start the {} process", plan.part.name()))?;
+        let pid = Pid::from_child(&child);
+        let start = Start {
+            config: self.config.clone(),
+            become_user: plan.become_user,
+        };
+        let sockets: Vec<_> = plan.sockets.iter().map(AsFd::as_fd).collect();
+        // A child that died already is seen by `reap`.
+        if let Err(error) = channel::send_start(&ours, &start, &sockets) {
+            tracing::warn!("{error:#}");
+        }
+        let reading = ours.try_clone().context("clone a channel")?;
+        reading
+            .set_nonblocking(true)
+            .context("set a channel non-blocking")?;
+        let reading = tokio::net::UnixStream::from_std(reading).context("watch a channel")?;
+        let said = self.said.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(reading).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Ok(message) = serde_json::from_str(&line) {
+                    let _ = said.send((pid, message));
+                }
+            }
+        });
+        Ok(State::Starting {
+            pid,
+            since: Instant::now(),
+            channel: ours,
+        })
+    }
+
+    fn now_serving(&mut self, pid: Pid) {
+        for child in self
+            .children
+            .iter_mut()
+            .filter(|child| child.pid() == Some(pid))
+        {
+            let waiting = State::Waiting {
+                until: tokio::time::Instant::now(),
+            };
+            child.state = match std::mem::replace(&mut child.state, waiting) {
+                State::Starting {
+                    pid,
+                    since,
+                    channel,
+                } => {
+                    tracing::info!(
+                        part = child.plan.part.name(),
+                        pid = pid.as_raw_nonzero().get(),
+                        duration_ms = since.elapsed().as_millis() as u64,
+                        "serving"
+                    );
+                    State::Serving {
+                        pid,
+                        since,
+                        channel,
+                    }
+                }
+                other => other,
+            };
+        }
+        self.tell_front();
+    }
+
+    /// Tells the front whether the engine process serves.
+    fn tell_front(&self) {
+        let engine = self
+            .children
+            .iter()
+            .find(|child| child.plan.part == Part::Engine);
+        let ready = engine.is_none_or(Child::is_serving);
+        for child in self
+            .children
+            .iter()
+            .filter(|child| child.plan.part == Part::Front)
+        {
+            if let State::Serving { channel, .. } = &child.state {
+                let mut channel = channel;
+                // A front that cannot hear is about to be reaped.
+                let _ = channel::write_line(&mut channel, &ToChild::EngineReady(ready));
+            }
+        }
+    }
+
+    /// Collects every ended child, ours or adopted.
+    fn reap(&mut self, announced: bool) -> Result<()> {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            let Some(child) = self
+                .children
+                .iter_mut()
+                .find(|child| child.pid() == Some(pid))
+            else {
+                continue;
+            };
+            let lived = match &child.state {
+                State::Starting { since, .. } | State::Serving { since, .. } => since.elapsed(),
+                State::Waiting { .. } => Duration::ZERO,
+            };
+            // Its pid may belong to another process from now on.
+            child.state = State::Waiting {
+                until: tokio::time::Instant::now(),
+            };
+            if !announced {
+                bail!(
+                    "the {} process ended at its start ({status:?}): its own message is above",
+                    child.plan.part.name()
+                );
+            }
+            child.delay = match lived {
+                lived if lived >= STEADY_AFTER => RESTART_DELAY_MIN,
+                _ => (child.delay * 2).min(RESTART_DELAY_MAX),
+            };
+            tracing::error!(
+                part = child.plan.part.name(),
+                pid = pid.as_raw_nonzero().get(),
+                "ended unexpectedly ({status:?}): starting it again in {:?}",
+                child.delay
+            );
+            child.state = State::Waiting {
+                until: tokio::time::Instant::now() + child.delay,
+            };
+            self.tell_front();
+        }
+        Ok(())
+    }
+
+    fn next_restart(&self) -> Option<tokio::time::Instant> {
+        let due = |child: &Child| match child.state {
+            State::Waiting { until } => Some(until),
+            _ => None,
+        };
+        self.children.iter().filter_map(due).min()
+    }
+
+    fn restart_due(&mut self) -> Result<()> {
+        let now = tokio::time::Instant::now();
+        for index in 0..self.children.len() {
+            if matches!(self.children[index].state, State::Waiting { until } if until <= now) {
+                let state = self.spawn(&self.children[index].plan)?;
+                self.children[index].state = state;
+            }
+        }
+        Ok(())
+    }
+
+    /// SIGTERM to all, then SIGKILL to whoever is left after the deadline or a
+    /// second signal.
+    async fn stop(
+        mut self,
+        ended: &mut tokio::signal::unix::Signal,
+        terminate: &mut tokio::signal::unix::Signal,
+        interrupt: &mut tokio::signal::unix::Signal,
+    ) {
+        self.signal_all(Signal::TERM);
+        let grace = self.config.shutdown_timeout + Duration::from_secs(1);
+        let deadline = tokio::time::Instant::now() + grace;
+        loop {
+            while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {
+                self.children.retain(|child| child.pid() != Some(pid));
+            }
+            self.children.retain(|child| child.pid().is_some());
+            if self.children.is_empty() {
+                return;
+            }
+            tokio::select! {
+                _ = ended.recv() => {}
+                () = tokio::time::sleep_until(deadline) => break,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        tracing::warn!("some parts did not stop in time: killing them");
+        self.signal_all(Signal::KILL);
+        for child in &self.children {
+            if let Some(pid) = child.pid() {
+                let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+            }
+        }
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for pid in self.children.iter().filter_map(Child::pid) {
+            // It may have ended in the meantime.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! SIGKILL during concurrent pushes: what was acknowledged is there, byte for
+//! byte, and what is visible besides is whole.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use oci::{
+    Algorithm, Descriptor, Digest, MediaType, Reference,
+    client::{Client, ClientConfig, ClientError, Credentials},
+};
+use serde_json::json;
+
+use crate::harness::{Carrack, PASSWORD, Site, wait_for};
+
+const KILLS: usize = 30;
+const PUSHERS: usize = 8;
+
+/// Deterministic noise, so that a failure can be run again from its seed.
+#[derive(Clone)]
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn bytes(&mut self, length: usize) -> Bytes {
+        let mut bytes = Vec::with_capacity(length + 8);
+        while bytes.len() < length {
+            bytes.extend_from_slice(&self.next().to_le_bytes());
+        }
+        bytes.truncate(length);
+        bytes.into()
+    }
+}
+
+/// One image that was pushed, or tried to be.
+#[derive(Clone, Debug)]
+struct Image {
+    reference: Reference,
+    manifest: Bytes,
+    blobs: Vec<Descriptor>,
+}
+
+/// What the registry said yes to, and everything that was tried.
+#[derive(Default)]
+struct Ledger {
+    tried: Mutex<Vec<Image>>,
+    blobs: Mutex<Vec<(Reference, Descriptor)>>,
+    images: Mutex<Vec<Image>>,
+    acknowledged: AtomicUsize,
+    stop: AtomicBool,
+}
+
+fn credentials() -> Credentials {
+    Credentials::Basic {
+        user: "admin".to_owned(),
+        password: PASSWORD.to_owned(),
+    }
+}
+
+fn descriptor(media_type: &str, bytes: &Bytes) -> Descriptor {
+    Descriptor::new(media_type, Digest::sha256(bytes), bytes.len() as u64)
+}
+
+/// Pushes images until told to stop; a failed push is given up and the next begun.
+async fn push_until_stopped(ledger: Arc<Ledger>, client: Client, address: String, pusher: usize) {
+    let mut noise = Noise(pusher as u64);
+    let mut number = 0;
+    while !ledger.stop.load(Ordering::Relaxed) {
+        number += 1;
+        let name = format!("{address}/kill/p{}:{pusher}-{number}", pusher % 3);
+        let reference: Reference = name.parse().unwrap();
+        if push(&ledger, &client, &reference, &mut noise)
+            .await
+            .is_err()
+        {
+            // The server is down: wait for it by asking, as a client would.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn push(
+    ledger: &Ledger,
+    client: &Client,
+    reference: &Reference,
+    noise: &mut Noise,
+) -> Result<(), ClientError> {
+    let config = noise.bytes(300);
+    // Some in the row, some in an object, some large enough to be killed within.
+    let length = match noise.below(4) {
+        0 => noise.below(60_000),
+        1 | 2 => 70_000 + noise.below(400_000),
+        _ => 1_000_000 + noise.below(6_000_000),
+    };
+    let layer = noise.bytes(length as usize);
+    let blobs = vec![
+        descriptor(MediaType::OCI_CONFIG, &config),
+        descriptor(MediaType::OCI_LAYER_TAR, &layer),
+    ];
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OCI_MANIFEST,
+        "config": &blobs[0],
+        "layers": [&blobs[1]],
+    });
+    let image = Image {
+        reference: reference.clone(),
+        manifest: manifest.to_string().into(),
+        blobs,
+    };
+    ledger.tried.lock().unwrap().push(image.clone());
+    for (blob, bytes) in image.blobs.iter().zip([config, layer]) {
+        let chunks: Vec<_> = bytes
+            .chunks(100_000)
+            .map(|c| Ok(bytes.slice_ref(c)))
+            .collect();
+        let body = futures_util::stream::iter(chunks);
+        let login = credentials();
+        match noise.below(2) {
+            0 => {
+                let (digest, _) = client
+                    .push_blob_streamed(reference, Algorithm::Sha256, body, &login)
+                    .await?;
+                assert_eq!(digest, blob.digest);
+            }
+            _ => {
+                client
+                    .push_blob(reference, &blob.digest, blob.size, body, &login)
+                    .await?;
+            }
+        }
+        let acknowledged = (reference.clone(), blob.clone());
+        ledger.blobs.lock().unwrap().push(acknowledged);
+        ledger.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+    let media_type = MediaType::from(MediaType::OCI_MANIFEST);
+    client
+        .push_manifest(
+            reference,
+            &media_type,
+            image.manifest.clone(),
+            &credentials(),
+        )
+        .await?;
+    ledger.images.lock().unwrap().push(image);
+    ledger.acknowledged.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Everything acknowledged can be read and is the same; everything else that is
+/// visible is whole.
+async fn check(ledger: &Ledger, client: &Client) -> (usize, usize) {
+    let login = credentials();
+    let blobs = ledger.blobs.lock().unwrap().clone();
+    for (reference, blob) in &blobs {
+        let stream = client.blob(reference, blob, &login).await;
+        let stream = stream.unwrap_or_else(|e| panic!("{reference}: acknowledged blob: {e}"));
+        // Verified against digest and size by the client.
+        stream
+            .collect()
+            .await
+            .unwrap_or_else(|e| panic!("{reference}: acknowledged blob: {e}"));
+    }
+    let images = ledger.images.lock().unwrap().clone();
+    let acknowledged: BTreeSet<_> = images.iter().map(|i| i.reference.clone()).collect();
+    for image in &images {
+        let (_, bytes) = client.manifest(&image.reference, &login).await.unwrap();
+        assert_eq!(bytes, image.manifest, "{}", image.reference);
+    }
+    let tried = ledger.tried.lock().unwrap().clone();
+    let mut unacknowledged = 0;
+    for image in tried
+        .iter()
+        .filter(|i| !acknowledged.contains(&i.reference))
+    {
+        match client.manifest(&image.reference, &login).await {
+            Err(error) if error.is_not_found() => {}
+            Err(error) => panic!("{}: {error}", image.reference),
+            Ok((_, bytes)) => {
+                // Committed, and killed before the answer: whole or a lie.
+                unacknowledged += 1;
+                assert_eq!(bytes, image.manifest);
+                for blob in &image.blobs {
+                    let stream = client.blob(&image.reference, blob, &login).await.unwrap();
+                    stream.collect().await.unwrap();
+                }
+            }
+        }
+    }
+    (blobs.len() + images.len(), unacknowledged)
+}
+
+#[test]
+fn thirty_kills_during_concurrent_pushes_lose_nothing() {
+    let mut server = Carrack::start_with(Site::new(), &["--role", "registry"]);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let _inside = runtime.enter();
+    let client = Client::new(ClientConfig::default()).unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let pushers: Vec<_> = (0..PUSHERS)
+        .map(|pusher| {
+            let address = server.address().to_owned();
+            let work = push_until_stopped(Arc::clone(&ledger), client.clone(), address, pusher);
+            runtime.spawn(work)
+        })
+        .collect();
+    let mut noise = Noise(0xca44_ac00);
+    for kill in 0..KILLS {
+        // After a few answers, then at any moment of what is under way.
+        let seen = ledger.acknowledged.load(Ordering::Relaxed);
+        let more = noise.below(12) as usize;
+        wait_for("further acknowledged pushes", || {
+            (ledger.acknowledged.load(Ordering::Relaxed) > seen + more).then_some(())
+        });
+        std::thread::sleep(Duration::from_micros(noise.below(30_000)));
+        server.kill();
+        server.restart();
+        if kill % 10 == 9 {
+            runtime.block_on(check(&ledger, &client));
+        }
+    }
+    ledger.stop.store(true, Ordering::Relaxed);
+    for pusher in pushers {
+        runtime.block_on(pusher).unwrap();
+    }
+    let (acknowledged, unacknowledged) = runtime.block_on(check(&ledger, &client));
+    println!(
+        "{KILLS} kills: {acknowledged} acknowledged, all there; {unacknowledged} committed unheard"
+    );
+    assert!(
+        acknowledged > KILLS * 3,
+        "only {acknowledged} pushes were acknowledged"
+    );
+}
