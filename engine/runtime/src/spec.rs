@@ -100,6 +100,16 @@ pub struct Rootfs {
     pub work: PathBuf,
 }
 
+impl From<crate::snapshot::Snapshot> for Rootfs {
+    fn from(snapshot: crate::snapshot::Snapshot) -> Rootfs {
+        Rootfs {
+            lower: snapshot.lower,
+            upper: snapshot.upper,
+            work: snapshot.work,
+        }
+    }
+}
+
 /// A mount inside the container. Mounts are made in list order, so a parent
 /// must come before what is below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -100,10 +100,9 @@ impl Cgroup {
             .open(&allow)
             .map_err(denied)?;
         // Each write is one entry.
-        let entries = rules.iter().map(list_entry);
+        let mut entries = rules.iter().map(list_entry);
         entries
-            .map(|entry| list.write_all(entry.as_bytes()))
-            .collect::<Result<(), _>>()
+            .try_for_each(|entry| list.write_all(entry.as_bytes()))
             .map_err(denied)
     }
 }

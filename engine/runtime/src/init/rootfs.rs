@@ -1,61 +1,25 @@
 //! The container's root: an overlay that is mounted nowhere on the host.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
-};
+use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 
-use crate::launcher::Failure;
+use crate::launcher::{Failure, FailureKind, chain};
+use crate::mount::Overlay;
 use crate::spec::Rootfs;
 
-/// Mounts the overlay detached. Layers are named by descriptor: the strings
-/// that fsconfig takes end at 255 bytes, and the container's mountinfo shows
-/// no path of the host.
+/// Mounts the overlay detached.
 pub(super) fn overlay(rootfs: &Rootfs) -> Result<OwnedFd, Failure> {
-    let failed = |e: Errno| Failure::setup("mount the container's root", e);
-    let open = |path: &Path| {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|e| Failure::setup(format_args!("open layer {}", path.display()), e))
+    let overlay = Overlay {
+        lower: &rootfs.lower,
+        upper: Some((&rootfs.upper, &rootfs.work)),
+        read_only: false,
     };
-    let lower = rootfs
-        .lower
-        .iter()
-        .map(|p| open(p))
-        .collect::<Result<Vec<_>, _>>()?;
-    let (upper, work) = (open(&rootfs.upper)?, open(&rootfs.work)?);
-    let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
-    // Per-layer parameters exist since Linux 6.8; before, one string has to
-    // hold them all, which suffices for 13 layers.
-    let set = |key: &str, value: String| fsconfig_set_string(context.as_fd(), key, value);
-    let mut each = lower.iter().map(|fd| set("lowerdir+", name(fd)));
-    match each.by_ref().next() {
-        Some(Err(Errno::INVAL)) => {
-            let all: Vec<String> = lower.iter().map(name).collect();
-            set("lowerdir", all.join(":")).map_err(failed)?;
-        }
-        first => first
-            .into_iter()
-            .chain(each)
-            .collect::<Result<(), _>>()
-            .map_err(failed)?,
-    }
-    set("upperdir", name(&upper)).map_err(failed)?;
-    set("workdir", name(&work)).map_err(failed)?;
-    fsconfig_create(context.as_fd()).map_err(failed)?;
-    fsmount(
-        context.as_fd(),
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
-    )
-    .map_err(failed)
+    overlay
+        .mount_detached()
+        .map_err(|e| Failure::new(FailureKind::Setup, chain(&e)))
 }
 
 /// Attaches the root in this mount namespace, where mounts can be put on it:

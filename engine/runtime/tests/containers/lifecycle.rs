@@ -314,7 +314,7 @@ async fn bad_requests_are_refused_by_what_is_wrong() {
     let mut spec = host.shell("true");
     spec.rootfs.lower = vec!["/no/such/layer".into()];
     let text = host.refusal(&spec).await;
-    assert!(text.contains("/no/such/layer: no such file"), "{text}");
+    assert!(text.contains("/no/such/layer: No such file"), "{text}");
     let mut spec = host.shell("true");
     spec.state_dir = "/no/such/state".into();
     let text = host.refusal(&spec).await;
