@@ -4,7 +4,7 @@
 //! supervisor → front and engine process → launcher → monitors.
 
 mod config;
-
+mod engine_process;
 mod front;
 mod http_server;
 mod logging;
@@ -70,6 +70,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 fn internal(name: Option<&OsString>) -> ExitCode {
     let outcome = match name.and_then(|name| name.to_str()) {
         Some("front") => front::main(),
+        Some("engine") => engine_process::main(),
 
         _ => Err(anyhow::anyhow!(
             "`internal` is for `carrack serve`, not for people"

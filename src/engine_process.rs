@@ -1,0 +1,210 @@
+//! The engine process: engine and build workers as root, on unix sockets only.
+//! Both stand on one [`Host`]: layer store, launcher and bridge.
+
+use std::{os::unix::net::UnixListener, sync::Arc};
+
+use anyhow::{Context, Result};
+use builder::{Builder, BuilderConfig};
+use engine::{Engine, EngineConfig};
+use runtime::{
+    bridge::{Bridge, BridgeConfig, Subnet},
+    host::Host,
+    launcher::Launcher,
+    snapshot::LayerStore,
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    config::{Config, Role},
+    http_server::{self, Stop},
+    logging,
+    supervisor::channel::{self, ChildEnd, FromChild, Listener, Teller},
+};
+
+/// Runs the engine process; started by the supervisor only.
+pub fn main() -> Result<()> {
+    let ChildEnd {
+        mut teller,
+        listener,
+        start,
+        sockets,
+    } = ChildEnd::take()?;
+    logging::install(&start.config);
+    let sockets = channel::unix_listeners(sockets);
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the engine process")
+        .and_then(|runtime| runtime.block_on(run(start.config, sockets, &mut teller, listener)));
+    if let Err(error) = &outcome {
+        teller.tell(&FromChild::Failed(format!("{error:#}")));
+    }
+    outcome
+}
+
+async fn run(
+    config: Config,
+    sockets: Vec<UnixListener>,
+    teller: &mut Teller,
+    listener: Listener,
+) -> Result<()> {
+    let (stopper, stop) = Stop::new().context("watch for signals")?;
+    listener.listen(|_| {}, move || stopper.stop())?;
+    let [engine_socket, builder_socket, front_socket] = watch(sockets)?;
+    let host = open_host(&config).await?;
+    let bridge = host.bridge.clone();
+    let mut serving = JoinSet::new();
+
+    let builder = match config.has(Role::Builder) {
+        true => Some(open_builder(&config, host.clone()).await?),
+        false => None,
+    };
+    if let Some(builder) = &builder {
+        for socket in [builder_socket, front_socket] {
+            let (router, stop) = (builder.router(), stop.clone());
+            let grace = config.shutdown_timeout;
+            serving.spawn(async move {
+                http_server::serve(socket, router, stop.stopped(), grace).await;
+                Ok(())
+            });
+        }
+    }
+    let engine = match config.has(Role::Engine) {
+        true => Some(open_engine(&config, host).await?),
+        false => None,
+    };
+    if let Some(engine) = engine.clone() {
+        let stop = stop.clone();
+        serving.spawn(async move {
+            engine
+                .serve(engine_socket, stop.stopped())
+                .await
+                .context("serve the engine")
+        });
+    }
+    let host_bridge = bridge.clone();
+    if let Some(bridge) = bridge {
+        // Whoever lives has claimed its place by now; the rest is of the dead.
+        tokio::task::spawn_blocking(move || bridge.reconcile())
+            .await
+            .context("reconcile the network")?
+            .context("reconcile the network")?;
+    }
+    teller.tell(&FromChild::Ready);
+    stop.stopped().await;
+    let deadline = tokio::time::Instant::now() + config.shutdown_timeout;
+    if let Some(builder) = builder {
+        builder.shutdown(config.shutdown_timeout).await;
+    }
+    if let Some(engine) = engine {
+        engine.shutdown().await;
+    }
+    if let Some(bridge) = host_bridge {
+        release(bridge).await;
+    }
+    let drained = tokio::time::timeout_at(deadline, async {
+        while let Some(ended) = serving.join_next().await {
+            ended.context("a server task failed")??;
+        }
+        anyhow::Ok(())
+    });
+    match drained.await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            tracing::warn!("some requests did not finish in time");
+            Ok(())
+        }
+    }
+}
+
+/// Takes the bridge and its rules away when no container that lives on needs
+/// them; the next start makes them again.
+async fn release(bridge: Arc<Bridge>) {
+    match tokio::task::spawn_blocking(move || bridge.teardown_if_unused()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!("could not remove the bridge: {error}"),
+        Err(error) => tracing::warn!("could not remove the bridge: {error}"),
+    }
+}
+
+fn watch(sockets: Vec<UnixListener>) -> Result<[tokio::net::UnixListener; 3]> {
+    let watched = sockets.into_iter().map(|socket| {
+        socket
+            .set_nonblocking(true)
+            .context("set a socket non-blocking")?;
+        tokio::net::UnixListener::from_std(socket).context("watch a socket")
+    });
+    let watched = watched.collect::<Result<Vec<_>>>()?;
+    watched
+        .try_into()
+        .ok()
+        .context("the supervisor must hand over three sockets")
+}
+
+async fn open_host(config: &Config) -> Result<Host> {
+    let launcher = Launcher::start("/proc/self/exe".as_ref())
+        .await
+        .context("start the launcher")?;
+    let layers_dir = config.data_dir.join("layers");
+    let subnet = Subnet::new(
+        config.bridge_subnet.address,
+        config.bridge_subnet.prefix_len,
+    )
+    .context("read the bridge's subnet")?;
+    let bridge_config = BridgeConfig::new(config.bridge.clone(), subnet);
+    tokio::task::spawn_blocking(move || {
+        let layers = LayerStore::open(&layers_dir).context("open the layer store")?;
+        let bridge = Bridge::setup(bridge_config).context("set up the bridge")?;
+        Ok(Host {
+            layers,
+            launcher,
+            bridge: Some(Arc::new(bridge)),
+        })
+    })
+    .await
+    .context("set up the host")?
+}
+
+async fn open_builder(config: &Config, host: Host) -> Result<Builder> {
+    let settings = BuilderConfig {
+        workers: config.build_workers,
+        registry_hosts: registry_hosts(config),
+        cgroup_parent: config.cgroup_parent.clone(),
+        ..BuilderConfig::new(config.data_dir.join("builder"))
+    };
+    Builder::open(settings, host)
+        .await
+        .context("open the build service")
+}
+
+async fn open_engine(config: &Config, host: Host) -> Result<Engine> {
+    let settings = EngineConfig {
+        cgroup_parent: config.cgroup_parent.clone(),
+        ..EngineConfig::new(config.data_dir.join("engine"))
+    };
+    Engine::open(settings, host)
+        .await
+        .context("open the engine")
+}
+
+/// The names under which builds may know our own registry; a job's token is
+/// sent to these alone.
+fn registry_hosts(config: &Config) -> Vec<String> {
+    if !config.has(Role::Registry) {
+        return Vec::new();
+    }
+    let mut hosts = vec![config.listen.to_string()];
+    if config.listen.ip().is_loopback() || config.listen.ip().is_unspecified() {
+        let port = config.listen.port();
+        hosts.extend([format!("localhost:{port}"), format!("127.0.0.1:{port}")]);
+    }
+    if let Some((_, host)) = config
+        .public_url
+        .as_deref()
+        .and_then(|url| url.split_once("://"))
+    {
+        hosts.push(host.split('/').next().unwrap_or(host).to_owned());
+    }
+    hosts.dedup();
+    hosts
+}
