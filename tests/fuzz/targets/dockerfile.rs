@@ -32,7 +32,10 @@ fuzz_target!(|data: &[u8]| {
     };
     let mut config = ImageConfig::default();
     config.rootfs.diff_ids.push(Digest::sha256(b"layer"));
-    config.config.on_build.push("COPY --from=tools a b".to_owned());
+    config
+        .config
+        .on_build
+        .push("COPY --from=tools a b".to_owned());
     let mut resolved = ResolvedBases::new();
     while let Ok(missing) = plan.missing(&resolved) {
         if missing.is_empty() {
