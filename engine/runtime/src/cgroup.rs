@@ -386,12 +386,20 @@ pub fn kill_all(path: &str) -> Result<(), CgroupError> {
     Cgroup::new(path).kill_all()
 }
 
-/// Removes a group without processes; not an error if it does not exist.
+/// Removes a group; processes left in it are killed. Not an error if it does
+/// not exist.
 ///
 /// # Errors
-/// `EBUSY` while processes are in it.
+/// When the kernel refuses.
 pub fn remove(path: &str) -> Result<(), CgroupError> {
-    Cgroup::new(path).remove()
+    let group = Cgroup::new(path);
+    match group.remove() {
+        Err(CgroupError::System { source, .. }) if is_busy(&source) => {
+            group.kill_all()?;
+            group.remove()
+        }
+        result => result,
+    }
 }
 
 /// Usage of a group now.
@@ -419,6 +427,10 @@ fn v1_root(controller: &str) -> Option<&'static Path> {
         .next()
 }
 
+fn is_busy(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::BUSY.raw_os_error())
+}
+
 fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
@@ -437,7 +449,7 @@ fn make_dir(dir: &Path) -> Result<(), CgroupError> {
 /// Only directories: the control files vanish with them.
 fn remove_tree(dir: &Path) -> io::Result<()> {
     match std::fs::remove_dir(dir) {
-        Err(e) if e.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {}
+        Err(e) if is_busy(&e) => {}
         result => return result,
     }
     for entry in std::fs::read_dir(dir)? {

@@ -492,13 +492,16 @@ impl Monitoring {
         self.drain_outputs();
         self.log.finish(OffsetDateTime::now_utc());
         let _ = status.write(&self.dir);
-        self.accept_all();
-        self.broadcast(Kind::Exited, &status.to_json());
-        self.flush_connections();
         if let Owner::Container { cgroup, .. } = &self.guest.owner {
             let _ = cgroup.remove();
         }
         let _ = rustix::fs::unlinkat(&self.dir, SOCKET, AtFlags::empty());
+        // Whoever came before the socket went is told; who comes later reads
+        // the status. From here on a successor may use the same directory and
+        // cgroup, so nothing of them may be touched.
+        self.accept_all();
+        self.broadcast(Kind::Exited, &status.to_json());
+        self.flush_connections();
         let told = self.tell_all();
         if let (Owner::Exec { parent, name }, true) = (&self.guest.owner, told) {
             let _ = rustix::fs::unlinkat(&self.dir, "exit.json", AtFlags::empty());

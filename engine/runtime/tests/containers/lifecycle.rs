@@ -289,6 +289,22 @@ async fn exit_of(reader: &mut MonitorReader) -> ExitStatus {
     }
 }
 
+/// A restart in the same directory and cgroup, the moment the end is known.
+#[tokio::test]
+async fn a_successor_is_not_disturbed() {
+    let host = Host::start().await;
+    let mut spec = host.shell("echo ready; read x; exit 3");
+    spec.process.open_stdin = true;
+    for _ in 0..30 {
+        let monitor = host.launch(&spec).await.unwrap();
+        let again = Monitor::connect(&spec.state_dir).await.unwrap();
+        let (mut reader, writer) = again.split();
+        writer.close_stdin().await.unwrap();
+        assert_eq!(exit_of(&mut reader).await.code, 3);
+        drop(monitor);
+    }
+}
+
 #[tokio::test]
 async fn several_containers_run_at_once() {
     let host = std::sync::Arc::new(Host::start().await);
@@ -315,6 +331,7 @@ async fn bad_requests_are_refused_by_what_is_wrong() {
     spec.rootfs.lower = vec!["/no/such/layer".into()];
     let text = host.refusal(&spec).await;
     assert!(text.contains("/no/such/layer: No such file"), "{text}");
+    assert_eq!(std::fs::read_dir(&spec.state_dir).unwrap().count(), 0);
     let mut spec = host.shell("true");
     spec.state_dir = "/no/such/state".into();
     let text = host.refusal(&spec).await;
