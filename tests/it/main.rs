@@ -4,6 +4,7 @@
 //! instance of its own and ends with a leak check.
 
 mod build;
+mod cli;
 mod harness;
 mod push_pull;
 mod registry_kill;
