@@ -169,7 +169,9 @@ fn start(
     // While the first process mounts, the monitor makes its own things.
     let (dir, listener) = open_state(&spec.state_dir)?;
     let log = Log::open(&spec.log).map_err(failed("open the container's log"))?;
-    let terminal = wait_until_ready(&sync, &mut warnings)?;
+    let terminal = wait_until_ready(&sync, &mut warnings).inspect_err(|_| {
+        let _ = rustix::fs::unlinkat(&dir, SOCKET, rustix::fs::AtFlags::empty());
+    })?;
     if let Some(master) = terminal {
         streams =
             stdio::terminal(master, spec.process.tty_size).map_err(failed("set up a terminal"))?;

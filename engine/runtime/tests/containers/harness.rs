@@ -6,7 +6,6 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use runtime::cgroup;
 use runtime::launcher::{LaunchError, Launcher};
 use runtime::monitor::{ExitStatus, Monitor, MonitorEvent, MonitorReader};
 use runtime::spec::{ContainerSpec, ProcessSpec, Rootfs};
@@ -169,10 +168,11 @@ impl Drop for Host {
         // First clean up whatever the test did, then complain.
         let leftovers = groups(&self.name);
         for group in &leftovers {
-            let _ = cgroup::kill_all(group);
-            let _ = cgroup::remove(group);
+            end_group(group);
         }
-        let _ = cgroup::remove(&self.name);
+        for root in hierarchies() {
+            let _ = std::fs::remove_dir(root.join(&self.name));
+        }
         if std::thread::panicking() {
             return;
         }
@@ -185,21 +185,39 @@ impl Drop for Host {
     }
 }
 
-/// Container groups that exist in any hierarchy.
-fn groups(parent: &str) -> BTreeSet<String> {
-    let hierarchies = std::fs::read_dir("/sys/fs/cgroup")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let roots = hierarchies
+/// Places where a hierarchy can be mounted, in this thread's view.
+fn hierarchies() -> Vec<PathBuf> {
+    let root = PathBuf::from("/sys/fs/cgroup");
+    let below = std::fs::read_dir(&root).into_iter().flatten().flatten();
+    below
         .map(|entry| entry.path())
-        .chain([PathBuf::from("/sys/fs/cgroup")]);
-    let groups = roots.flat_map(|root| std::fs::read_dir(root.join(parent)).into_iter().flatten());
+        .chain([root.clone()])
+        .collect()
+}
+
+/// Directories of container groups that exist in any hierarchy.
+fn groups(parent: &str) -> BTreeSet<PathBuf> {
+    let parents = hierarchies().into_iter().map(|root| root.join(parent));
+    let groups = parents.flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten());
     groups
         .flatten()
-        .filter(|entry| entry.path().is_dir())
-        .map(|entry| format!("{parent}/{}", entry.file_name().to_string_lossy()))
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
         .collect()
+}
+
+fn end_group(dir: &Path) {
+    let listed = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    let pids = listed
+        .lines()
+        .filter_map(|line| rustix::process::Pid::from_raw(line.parse().ok()?));
+    for pid in pids {
+        if let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+            let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+            let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None);
+        }
+    }
+    let _ = std::fs::remove_dir(dir);
 }
 
 /// Processes with an open file below `dir`: monitors that did not end.
