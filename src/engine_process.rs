@@ -100,7 +100,7 @@ async fn run(
         engine.shutdown().await;
     }
     if let Some(bridge) = host_bridge {
-        release(bridge).await;
+        release(bridge, config.cgroup_parent).await;
     }
     let drained = tokio::time::timeout_at(deadline, async {
         while let Some(ended) = serving.join_next().await {
@@ -117,10 +117,14 @@ async fn run(
     }
 }
 
-/// Takes the bridge and its rules away when no container that lives on needs
-/// them; the next start makes them again.
-async fn release(bridge: Arc<Bridge>) {
-    match tokio::task::spawn_blocking(move || bridge.teardown_if_unused()).await {
+/// Takes the bridge with its rules and the parent cgroup away when no
+/// container that lives on needs them; the next start makes them again.
+async fn release(bridge: Arc<Bridge>, cgroup_parent: String) {
+    let released = tokio::task::spawn_blocking(move || {
+        runtime::cgroup::remove_if_unused(&cgroup_parent);
+        bridge.teardown_if_unused()
+    });
+    match released.await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::warn!("could not remove the bridge: {error}"),
         Err(error) => tracing::warn!("could not remove the bridge: {error}"),

@@ -102,10 +102,14 @@ impl Site {
 
     /// `carrack serve` for this site, port picked by the system.
     pub fn serve(&self) -> Command {
+        self.serve_on("127.0.0.1:0")
+    }
+
+    fn serve_on(&self, listen: &str) -> Command {
         let mut command = Command::new(carrack());
         command
             .arg("serve")
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", listen])
             .arg("--data-dir")
             .arg(self.data_dir())
             .arg("--engine-socket")
@@ -298,8 +302,7 @@ impl Carrack {
             .unwrap();
         self.process = self
             .site
-            .serve()
-            .args(["--listen", &self.address])
+            .serve_on(&self.address)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()

@@ -402,6 +402,15 @@ pub fn remove(path: &str) -> Result<(), CgroupError> {
     }
 }
 
+/// Removes a parent group in every hierarchy where nothing is below it; where
+/// a container lives on, it stays.
+pub fn remove_if_unused(path: &str) {
+    for dir in Cgroup::new(path).directories() {
+        // The kernel refuses when there are children or processes.
+        let _ = std::fs::remove_dir(dir);
+    }
+}
+
 /// Usage of a group now.
 ///
 /// # Errors
