@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::{Read, Write},
+    os::unix::fs::PermissionsExt,
     process::{Command, Output, Stdio},
 };
 
@@ -396,6 +397,51 @@ fn logins_are_verified_and_shared_with_docker() {
     let denied = output(server.cli(&["push", &copy]).env("DOCKER_CONFIG", &config));
     assert_eq!(denied.status.code(), Some(1));
     run(&mut server.cli(&["rmi", &image, &copy]));
+}
+
+#[test]
+fn a_credential_helper_keeps_the_password() {
+    let server = Carrack::start();
+    let bin = server.site.dir.join("bin");
+    let config = server.site.dir.join("helped");
+    fs::create_dir_all(&bin).unwrap();
+    fs::create_dir_all(&config).unwrap();
+    // A real helper of the protocol: one file is its key chain.
+    let helper = bin.join("docker-credential-file");
+    let chain = server.site.dir.join("chain");
+    let script = format!(
+        "#!/bin/sh\nchain={}\ncase $1 in\n\
+         store) cat >$chain ;;\n\
+         get) cat >/dev/null; cat $chain 2>/dev/null || \
+         {{ echo credentials not found in native keychain; exit 1; }} ;;\n\
+         erase) cat >/dev/null; rm -f $chain ;;\nesac\n",
+        chain.display()
+    );
+    fs::write(&helper, script).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(config.join("config.json"), r#"{"credsStore":"file"}"#).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let client = |arguments: &[&str]| {
+        let mut command = server.cli(arguments);
+        command.env("DOCKER_CONFIG", &config).env("PATH", &path);
+        command
+    };
+
+    run(&mut client(&["login", "-u", "admin", "-p", PASSWORD]));
+    let kept = fs::read_to_string(config.join("config.json")).unwrap();
+    assert!(!kept.contains("\"auth\""), "{kept}");
+    assert!(kept.contains(server.address()), "{kept}");
+    assert!(fs::read_to_string(&chain).unwrap().contains(PASSWORD));
+
+    let image = push_busybox(&server, "team/busybox:1");
+    run(&mut client(&["pull", "-q", &image]));
+    let copy = server.image("team/copy:1");
+    run(&mut client(&["tag", &image, &copy]));
+    run(&mut client(&["push", "-q", &copy]));
+    run(&mut client(&["logout"]));
+    assert!(!chain.exists());
+    assert_eq!(output(&mut client(&["push", &copy])).status.code(), Some(1));
+    run(&mut client(&["rmi", &image, &copy]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Tar archives of `cp`: POSIX ustar with pax records, and GNU long names
+//! Tar archives of `cp` and of build contexts: POSIX ustar with pax records, and GNU long names
 //! when reading.
 //!
 //! Source: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Interchange
@@ -15,14 +15,16 @@ use std::path::PathBuf;
 
 pub use pack::pack;
 pub use unpack::{Rename, Unpack};
+pub use writer::Writer;
 
 /// Size of a header and unit of padding.
 const BLOCK_BYTES: usize = 512;
 
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Directory,
+    /// `size_bytes` of content follow.
     File,
     Symlink(PathBuf),
     /// Another name of an entry before it.
@@ -33,15 +35,15 @@ enum Kind {
 
 /// One entry without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    path: PathBuf,
-    kind: Kind,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    /// Seconds since the epoch.
-    mtime: i64,
-    size_bytes: u64,
+pub struct Entry {
+    pub path: PathBuf,
+    pub kind: Kind,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Seconds since the epoch; earlier times are written as the epoch.
+    pub mtime: i64,
+    pub size_bytes: u64,
 }
 
 #[cfg(test)]

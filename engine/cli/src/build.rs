@@ -10,7 +10,6 @@ mod follow;
 mod progress;
 mod server;
 mod sse;
-mod tar;
 mod upload;
 
 use std::{

@@ -22,7 +22,7 @@ pub fn pack(source: &Path, name: &OsStr, out: impl io::Write) -> io::Result<()> 
         linked: HashMap::new(),
     };
     packer.add(source, Path::new(name), &mut writer)?;
-    writer.finish()
+    writer.finish().map(|_| ())
 }
 
 struct Packer {

@@ -1,4 +1,4 @@
-//! Writes entries.
+//! Writes entries. The same entries always give the same bytes.
 
 use std::{
     io::{self, Read, Write},
@@ -15,12 +15,12 @@ const NAME_BYTES_MAX: usize = 100;
 
 /// An archive being written to `out`.
 #[derive(Debug)]
-pub(super) struct Writer<W> {
+pub struct Writer<W> {
     out: W,
 }
 
 impl<W: Write> Writer<W> {
-    pub(super) fn new(out: W) -> Self {
+    pub fn new(out: W) -> Self {
         Self { out }
     }
 
@@ -29,7 +29,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// When the output fails or the content is shorter than was said. The
     /// archive is unusable then.
-    pub(super) fn append(&mut self, entry: &Entry, content: impl Read) -> io::Result<()> {
+    pub fn append(&mut self, entry: &Entry, content: impl Read) -> io::Result<()> {
         let mut path = entry.path.as_os_str().as_bytes().to_vec();
         let (flag, size, link) = match &entry.kind {
             Kind::Directory => {
@@ -89,9 +89,13 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes the end of the archive.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn finish(mut self) -> io::Result<W> {
         self.out.write_all(&[0; 2 * BLOCK_BYTES])?;
-        self.out.flush()
+        self.out.flush()?;
+        Ok(self.out)
     }
 
     fn pad(&mut self, written: u64) -> io::Result<()> {
@@ -149,3 +153,7 @@ fn record(records: &mut Vec<u8>, key: &str, value: &[u8]) {
     records.extend_from_slice(value);
     records.push(b'\n');
 }
+
+#[cfg(test)]
+#[path = "writer/tests.rs"]
+mod tests;

@@ -17,8 +17,10 @@ use std::{
 
 use oci::ignore::{self, Ignore};
 
-use super::tar::{Entry, Kind, Writer};
-use crate::error::CliError;
+use crate::{
+    archive::{Entry, Kind, Writer},
+    error::CliError,
+};
 
 /// Where a Dockerfile from outside of the directory is put in the context.
 const OUTSIDE_NAME: &str = ".carrack.Dockerfile";
@@ -172,13 +174,16 @@ impl Context {
         };
         for (name, content) in &self.extra {
             let entry = Entry {
-                path: name.as_bytes(),
+                path: name.into(),
+                kind: Kind::File,
                 mode: 0o644,
+                uid: 0,
+                gid: 0,
                 mtime: 0,
-                kind: Kind::File(content.len() as u64),
+                size_bytes: content.len() as u64,
             };
             walk.tar
-                .append(entry, content.as_slice())
+                .append(&entry, content.as_slice())
                 .map_err(|error| CliError::io("cannot send the context", error))?;
         }
         walk.directory("")?;
@@ -268,48 +273,41 @@ impl<W: Write> Walk<'_, W> {
         if metadata.is_symlink() {
             let target = fs::read_link(&full)
                 .map_err(|error| CliError::io(format!("cannot read {}", full.display()), error))?;
-            return self.append(
-                &path,
-                &metadata,
-                Kind::Symlink(target.as_os_str().as_bytes()),
-            );
+            return self.append(&path, &metadata, Kind::Symlink(target));
         }
         let kind = metadata.file_type();
         if kind.is_socket() || kind.is_fifo() || kind.is_block_device() || kind.is_char_device() {
             self.skipped.0.push(full);
             return Ok(());
         }
-        self.append(&path, &metadata, Kind::File(metadata.len()))
+        self.append(&path, &metadata, Kind::File)
     }
 
-    fn append(
-        &mut self,
-        path: &str,
-        metadata: &fs::Metadata,
-        kind: Kind<'_>,
-    ) -> Result<(), CliError> {
+    fn append(&mut self, path: &str, metadata: &fs::Metadata, kind: Kind) -> Result<(), CliError> {
         for (pending, metadata) in std::mem::take(&mut self.pending) {
             self.one(&pending, &metadata, Kind::Directory)?;
         }
         self.one(path, metadata, kind)
     }
 
-    fn one(&mut self, path: &str, metadata: &fs::Metadata, kind: Kind<'_>) -> Result<(), CliError> {
+    fn one(&mut self, path: &str, metadata: &fs::Metadata, kind: Kind) -> Result<(), CliError> {
+        let is_file = kind == Kind::File;
         let entry = Entry {
-            path: path.as_bytes(),
-            mode: metadata.mode(),
-            mtime: metadata.mtime(),
+            path: path.into(),
             kind,
+            mode: metadata.mode(),
+            uid: 0,
+            gid: 0,
+            mtime: metadata.mtime(),
+            size_bytes: if is_file { metadata.len() } else { 0 },
         };
         let full = self.context.root.join(path);
         let failed = |error| CliError::io(format!("cannot send {}", full.display()), error);
-        match kind {
-            Kind::File(_) => {
-                let file = File::open(&full).map_err(failed)?;
-                self.tar.append(entry, file).map_err(failed)
-            }
-            _ => self.tar.append(entry, io::empty()).map_err(failed),
+        if is_file {
+            let file = File::open(&full).map_err(failed)?;
+            return self.tar.append(&entry, file).map_err(failed);
         }
+        self.tar.append(&entry, io::empty()).map_err(failed)
     }
 }
 

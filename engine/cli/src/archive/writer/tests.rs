@@ -2,6 +2,18 @@ use std::process::{Command, Stdio};
 
 use super::*;
 
+fn entry(path: &str, mode: u32, mtime: i64, kind: Kind, size_bytes: u64) -> Entry {
+    Entry {
+        path: path.into(),
+        kind,
+        mode,
+        uid: 0,
+        gid: 0,
+        mtime,
+        size_bytes,
+    }
+}
+
 fn list(archive: &[u8], args: &[&str]) -> String {
     let mut child = Command::new("tar")
         .args(args)
@@ -20,22 +32,16 @@ fn sample() -> Vec<u8> {
     let long = format!("{}/{}", "d".repeat(90), "f".repeat(90));
     let target = "t".repeat(150);
     let mut tar = Writer::new(Vec::new());
-    for (path, mode, mtime, kind) in [
-        ("dir", 0o755, 0, Kind::Directory),
-        ("dir/a", 0o100_644, 1_700_000_000, Kind::File(3)),
-        ("dir/empty", 0o4_755, -5, Kind::File(0)),
-        (long.as_str(), 0o600, 1, Kind::File(3)),
-        ("link", 0o777, 1, Kind::Symlink(b"dir/a")),
-        ("far", 0o777, 1, Kind::Symlink(target.as_bytes())),
-        ("ünï", 0o644, 1, Kind::File(3)),
+    for entry in [
+        entry("dir", 0o755, 0, Kind::Directory, 0),
+        entry("dir/a", 0o100_644, 1_700_000_000, Kind::File, 3),
+        entry("dir/empty", 0o4_755, -5, Kind::File, 0),
+        entry(&long, 0o600, 1, Kind::File, 3),
+        entry("link", 0o777, 1, Kind::Symlink("dir/a".into()), 0),
+        entry("far", 0o777, 1, Kind::Symlink(target.into()), 0),
+        entry("ünï", 0o644, 1, Kind::File, 3),
     ] {
-        let entry = Entry {
-            path: path.as_bytes(),
-            mode,
-            mtime,
-            kind,
-        };
-        tar.append(entry, b"abc".as_slice()).unwrap();
+        tar.append(&entry, b"abc".as_slice()).unwrap();
     }
     tar.finish().unwrap()
 }
@@ -81,13 +87,8 @@ fn a_record_counts_its_own_length() {
 
 #[test]
 fn a_file_that_became_shorter_is_an_error() {
-    let entry = Entry {
-        path: b"a",
-        mode: 0o644,
-        mtime: 0,
-        kind: Kind::File(10),
-    };
-    let result = Writer::new(Vec::new()).append(entry, b"abc".as_slice());
+    let entry = entry("a", 0o644, 0, Kind::File, 10);
+    let result = Writer::new(Vec::new()).append(&entry, b"abc".as_slice());
     assert_eq!(result.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
 }
 
@@ -107,12 +108,7 @@ fn sizes_over_the_octal_limit_go_into_a_record() {
             Ok(())
         }
     }
-    let entry = Entry {
-        path: b"big",
-        mode: 0o644,
-        mtime: 0,
-        kind: Kind::File(OCTAL_SIZE_MAX + 1),
-    };
-    let result = Writer::new(Count(0)).append(entry, io::repeat(0));
+    let entry = entry("big", 0o644, 0, Kind::File, OCTAL_SIZE_MAX + 1);
+    let result = Writer::new(Count(0)).append(&entry, io::repeat(0));
     assert_eq!(result.unwrap_err().kind(), io::ErrorKind::StorageFull);
 }
