@@ -137,6 +137,7 @@ pub struct Carrack {
     pub site: Site,
     process: Child,
     address: String,
+    flags: Vec<String>,
 }
 
 impl Carrack {
@@ -181,6 +182,7 @@ impl Carrack {
             site,
             process,
             address,
+            flags: flags.iter().map(ToString::to_string).collect(),
         };
         server.wait_ready();
         server
@@ -303,6 +305,7 @@ impl Carrack {
         self.process = self
             .site
             .serve_on(&self.address)
+            .args(&self.flags)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()

@@ -71,6 +71,9 @@ impl Database {
             // A larger WAL between checkpoints: each checkpoint costs two fsyncs.
             .pragma("wal_autocheckpoint", "4000")
             .pragma("cache_size", "-8000")
+            // Undo records of savepoints and sorts stay in memory: the process that
+            // faces the network may not write to a temporary directory.
+            .pragma("temp_store", "MEMORY")
             .disable_statement_logging();
         let mut connection = SqliteConnection::connect_with(&options).await?;
         MIGRATIONS.run(&mut connection).await?;

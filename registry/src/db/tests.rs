@@ -201,6 +201,32 @@ async fn a_failed_write_undoes_itself_and_not_its_neighbours() {
     assert_eq!(names, ["a", "c"]);
 }
 
+/// Undo records of a large batch must not go to a temporary file, which a
+/// confined process cannot open.
+#[tokio::test]
+async fn large_batches_need_no_temporary_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = database(directory.path()).await;
+    let stored = db
+        .write(Durability::Lazy, |connection| {
+            Box::pin(async move {
+                let row = sqlx::query_scalar::<_, i64>("PRAGMA temp_store")
+                    .fetch_one(&mut *connection)
+                    .await?;
+                Ok(row)
+            })
+        })
+        .await
+        .unwrap();
+    assert_eq!(stored, 2, "2 is MEMORY (sqlite.org/pragma.html)");
+    let mut reader = db.read().await.unwrap();
+    let stored: i64 = sqlx::query_scalar("PRAGMA temp_store")
+        .fetch_one(&mut *reader)
+        .await
+        .unwrap();
+    assert_eq!(stored, 2);
+}
+
 /// H4: names that are prefixes of others are listed once each, in order, at any page size.
 #[tokio::test]
 async fn every_name_is_listed_exactly_once() {
