@@ -54,6 +54,8 @@ part "packages" tests/packages.sh busybox-static ca-certificates conntrack curl 
     procps skopeo strace util-linux xz-utils zstd e2fsprogs libarchive-tools
 docker=$(tests/docker-cli.sh) || failed=$((failed + 1))
 PATH=$PATH:$(dirname "${docker:-/nonexistent}")
+registry=$(tests/docker-registry.sh) || failed=$((failed + 1))
+PATH=$PATH:$(dirname "${registry:-/nonexistent}")
 export PATH
 
 part "format, lints, licences" tests/lint.sh

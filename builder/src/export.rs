@@ -10,6 +10,7 @@ mod image;
 mod push;
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -22,7 +23,7 @@ use tokio::sync::Semaphore;
 
 pub(crate) use self::image::{Exported, Finish};
 use crate::{
-    db::{Db, LayerBlob},
+    db::{Db, DbError, LayerBlob},
     ops::{Layers, blocking},
     solver::{OpError, StepUpdate, executor::Progress},
 };
@@ -43,6 +44,15 @@ pub(crate) struct Exporter {
     slots: Arc<Semaphore>,
 }
 
+/// Why the blob directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportOpenError {
+    #[error("cannot use the directory of exported layers")]
+    Directory(#[from] io::Error),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
 /// A layer that can be pushed.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerExport {
@@ -52,13 +62,24 @@ pub(crate) struct LayerExport {
 }
 
 impl Exporter {
-    /// Opens the blob directory and removes what was not finished.
-    pub(crate) fn open(dir: &Path, client: Client, layers: Layers, db: Db) -> io::Result<Self> {
+    /// Opens the blob directory and removes what was not finished or noted.
+    pub(crate) async fn open(
+        dir: &Path,
+        client: Client,
+        layers: Layers,
+        db: Db,
+    ) -> Result<Self, ExportOpenError> {
+        let known: HashSet<String> = db
+            .system_local_blobs()
+            .await?
+            .iter()
+            .map(Digest::hex)
+            .collect();
         fs::create_dir_all(dir)?;
         for entry in fs::read_dir(dir)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|e| e == "part") {
-                fs::remove_file(path)?;
+            let entry = entry?;
+            if !known.contains(entry.file_name().to_string_lossy().as_ref()) {
+                fs::remove_file(entry.path())?;
             }
         }
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -81,8 +102,8 @@ impl Exporter {
     }
 
     async fn layer(&self, name: &str, progress: &Progress) -> Result<LayerExport, OpError> {
-        let now = self.layers.pin(&[name.to_owned()]).await?;
-        let now = now.names[0].as_str().to_owned();
+        // Not kept pinned: naming the layer below waits for all pins.
+        let now = self.layers.now(name).await;
         let created_at = self.db.system_layer_time(&now).await?;
         if let Ok(diff_id) = now.parse::<Digest>() {
             for blob in self.db.system_blobs(&diff_id).await? {
@@ -117,7 +138,7 @@ impl Exporter {
         let store = self.layers.store().clone();
         let dir = self.dir.clone();
         let exported = blocking(move || {
-            let done = write(&store, &pinned.names[0], &part, &dir);
+            let done = write(&store, &pinned.names()[0], &part, &dir);
             if done.is_err() {
                 let _absent = fs::remove_file(&part);
             }

@@ -37,7 +37,7 @@ pub(crate) use self::{
 use crate::{
     config::BuilderConfig,
     db::{Db, DbError},
-    export::Exporter,
+    export::{ExportOpenError, Exporter},
     solver::{Cache, Graph, OpError, Reporter, SolveError, Solver, Value},
 };
 
@@ -55,6 +55,8 @@ pub enum OpenError {
     Db(#[from] DbError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(transparent)]
+    Export(#[from] ExportOpenError),
 }
 
 /// What all builds share. Cheap to clone.
@@ -100,8 +102,8 @@ impl Workshop {
         let caches = CacheMounts::open(&cache_dir).map_err(|e| at(&cache_dir, e))?;
         let blob_dir = config.data_dir.join("blobs");
         let client = Client::new(ClientConfig::default())?;
-        let exporter = Exporter::open(&blob_dir, client.clone(), layers.clone(), db.clone())
-            .map_err(|e| at(&blob_dir, e))?;
+        let exporter =
+            Exporter::open(&blob_dir, client.clone(), layers.clone(), db.clone()).await?;
         Ok(Self(Arc::new(Shop {
             solver: Solver::new(cache, config.steps_max),
             images: Images::new(client, layers.clone(), db),

@@ -67,6 +67,16 @@ impl Db {
             .collect()
     }
 
+    /// Digests of all forms made here.
+    pub(crate) async fn system_local_blobs(&self) -> Result<Vec<Digest>, DbError> {
+        let rows = sqlx::query("SELECT digest FROM layer_blobs WHERE origin IS NULL")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter()
+            .map(|row| digest("layer_blobs.digest", row.try_get("digest")?))
+            .collect()
+    }
+
     pub(crate) async fn system_forget_blob(&self, digest: &Digest) -> Result<(), DbError> {
         sqlx::query("DELETE FROM layer_blobs WHERE digest = ? AND origin IS NULL")
             .bind(digest.to_string())

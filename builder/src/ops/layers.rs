@@ -38,8 +38,15 @@ pub(crate) struct Layers {
 /// Layers that keep their names while this exists.
 #[derive(Debug)]
 pub(crate) struct Pinned {
-    pub(crate) names: Vec<LayerName>,
+    /// Private, so that a closure that uses the names owns the pin as well.
+    names: Vec<LayerName>,
     _pin: OwnedRwLockReadGuard<HashMap<String, String>>,
+}
+
+impl Pinned {
+    pub(crate) fn names(&self) -> &[LayerName] {
+        &self.names
+    }
 }
 
 impl Layers {
@@ -80,6 +87,12 @@ impl Layers {
             names: now,
             _pin: pin,
         })
+    }
+
+    /// What a layer is called now, and may not be called any more in a moment.
+    pub(crate) async fn now(&self, name: &str) -> String {
+        let renamed = self.renamed.read().await;
+        renamed.get(name).map_or(name, String::as_str).to_owned()
     }
 
     /// Gives an exported layer its final name. When a layer of that name is

@@ -8,4 +8,5 @@ mod cache;
 mod copy;
 mod harness;
 mod hostile;
+mod registry;
 mod run;

@@ -118,7 +118,7 @@ async fn what_needs_an_entitlement_is_refused() {
         .build(Context::busybox("RUN --network=host true"))
         .await;
     assert!(
-        outcome.failure().contains("\"network.host\""),
+        outcome.failure().contains("the host's network"),
         "{}",
         outcome.failure()
     );
