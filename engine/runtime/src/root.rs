@@ -216,11 +216,20 @@ impl Root {
                 Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
             };
             prefix.push(name);
-            dir = match self.open_dir(&prefix) {
-                Err(PathError::NotFound(_)) => {
-                    self.make_one(&dir, name, &prefix, path, finish, hops)?
-                }
-                found => found?,
+            // One step down needs no resolution; anything else starts at the
+            // root again, because only the root bounds `..` and links.
+            let child = match component {
+                Component::Normal(_) => open_child_dir(dir.as_fd(), name).at("open", &prefix)?,
+                _ => None,
+            };
+            dir = match child {
+                Some(child) => child,
+                None => match self.open_dir(&prefix) {
+                    Err(PathError::NotFound(_)) => {
+                        self.make_one(&dir, name, &prefix, path, finish, hops)?
+                    }
+                    found => found?,
+                },
             };
         }
         Ok(dir)
@@ -391,6 +400,20 @@ pub(crate) fn split_name(path: &Path) -> Result<(&Path, &OsStr), PathError> {
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => Ok((parent, name)),
         _ => Err(PathError::NoName(path.to_owned())),
+    }
+}
+
+/// Opens a directory by its name in another, links not followed. `None` when
+/// there is none of that name, or it is no directory.
+pub(crate) fn open_child_dir(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(parent, name, flags, Mode::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(errno),
     }
 }
 

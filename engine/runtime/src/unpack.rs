@@ -41,7 +41,7 @@ pub(crate) use whiteout::{OPAQUE, PREFIX};
 
 use crate::root::{
     Attributes, ErrnoContext as _, FileKind, PathError, Root, Xattr, apply_attributes, make_dir_at,
-    open_made, remove_at, set_xattr, split_name, stat_at,
+    open_child_dir, open_made, remove_at, set_xattr, split_name, stat_at,
 };
 use parent::Parent;
 use whiteout::Meaning;
@@ -157,28 +157,46 @@ impl<'a> Extractor<'a> {
             return Ok(self.root.make_dirs(above, 0o755, self.options.owner)?);
         }
         let mut prefix = PathBuf::new();
-        for component in above {
-            prefix.push(component);
-            match self.root.metadata(&prefix) {
-                Ok(metadata) if metadata.kind == FileKind::Directory => {}
-                Ok(metadata) if !metadata.is_whiteout() => {
-                    return Err(PathError::NotADirectory(prefix).into());
-                }
-                found => {
-                    let deleted = found.is_ok();
-                    if deleted {
-                        // Deleted below and made anew: nothing of the old shows.
-                        self.root.remove_all(&prefix)?;
-                    }
-                    let dir = self.root.make_dirs(&prefix, 0o755, None)?;
-                    if deleted {
-                        mark_opaque(dir.as_fd(), &prefix)?;
-                    }
-                    self.pending.add_directory(&prefix)?;
-                }
-            }
+        let mut dir = self.root.open_dir(Path::new(""))?;
+        for name in above {
+            prefix.push(name);
+            dir = match open_child_dir(dir.as_fd(), name).at("open", &prefix)? {
+                Some(child) => child,
+                None => self.imply_one(&dir, name, &prefix)?,
+            };
         }
-        Ok(self.root.open_dir(above)?)
+        Ok(dir)
+    }
+
+    /// Makes the directory `prefix`, or follows the link of that name.
+    fn imply_one(
+        &mut self,
+        parent: &OwnedFd,
+        name: &OsStr,
+        prefix: &Path,
+    ) -> Result<OwnedFd, UnpackError> {
+        let make = || {
+            let plain = |dir: BorrowedFd<'_>| rustix::fs::fchmod(dir, Mode::from(0o755));
+            make_dir_at(parent.as_fd(), name, &mut { plain }).at("mkdir", prefix)
+        };
+        match stat_at(parent.as_fd(), name) {
+            Err(Errno::NOENT) => {
+                let dir = make()?;
+                self.pending.add_directory(prefix)?;
+                Ok(dir)
+            }
+            Ok(metadata) if metadata.is_whiteout() => {
+                // Deleted below and made anew: nothing of the old shows.
+                remove_at(parent.as_fd(), name, prefix)?;
+                let dir = make()?;
+                mark_opaque(dir.as_fd(), prefix)?;
+                self.pending.add_directory(prefix)?;
+                Ok(dir)
+            }
+            // Where the link leads is not known to the layers below by this name.
+            Ok(_) => Ok(self.root.make_dirs(prefix, 0o755, None)?),
+            Err(errno) => Err(PathError::new("stat", prefix, errno).into()),
+        }
     }
 
     fn parent_fd(&self, above: &Path) -> BorrowedFd<'_> {

@@ -20,8 +20,9 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Gzip at the level that loses least time per byte saved.
-    pub const GZIP: Self = Self::Gzip { level: 4 };
+    /// Gzip at the knee of the curve: level 1 gives 18 % more bytes in two thirds
+    /// of the time, level 6 saves 4 % for 60 % more (`tests/bench/layers.rs`).
+    pub const GZIP: Self = Self::Gzip { level: 2 };
     /// Zstd at its own default.
     pub const ZSTD: Self = Self::Zstd { level: 3 };
 

@@ -40,8 +40,6 @@ pub(super) struct GzipWriter<W> {
     pool: Option<Pool>,
     /// Blocks being compressed, oldest first.
     pending: VecDeque<Receiver<Packed>>,
-    /// For the last block, and for all where there is one core.
-    own: Compress,
 }
 
 type Packed = io::Result<Vec<u8>>;
@@ -60,7 +58,6 @@ impl<W: Write> GzipWriter<W> {
             workers_max: workers_max.min(WORKERS_MAX),
             pool: None,
             pending: VecDeque::new(),
-            own: Compress::new(level, false),
         })
     }
 
@@ -69,7 +66,7 @@ impl<W: Write> GzipWriter<W> {
             self.out.write_all(&receive(&packed)?)?;
         }
         let last = pack(
-            &mut self.own,
+            self.level,
             &self.block,
             &self.dictionary,
             FlushCompress::Finish,
@@ -87,7 +84,7 @@ impl<W: Write> GzipWriter<W> {
         let next = block[block.len() - DICTIONARY_BYTES..].to_vec();
         let dictionary = std::mem::replace(&mut self.dictionary, next);
         if self.workers_max == 0 {
-            let packed = pack(&mut self.own, &block, &dictionary, FlushCompress::Sync)?;
+            let packed = pack(self.level, &block, &dictionary, FlushCompress::Sync)?;
             return self.out.write_all(&packed);
         }
         let pool = self
@@ -128,8 +125,11 @@ fn receive(packed: &Receiver<Packed>) -> Packed {
         .unwrap_or_else(|_| Err(io::Error::other("a compressor thread died")))
 }
 
-fn pack(compress: &mut Compress, block: &[u8], dictionary: &[u8], flush: FlushCompress) -> Packed {
-    compress.reset();
+/// Compresses one block. Always with a fresh compressor: one that was reset
+/// still has traces of the last block in its hash chains, and the bytes would
+/// depend on which blocks met the same thread.
+fn pack(level: Compression, block: &[u8], dictionary: &[u8], flush: FlushCompress) -> Packed {
+    let mut compress = Compress::new(level, false);
     if !dictionary.is_empty() {
         compress
             .set_dictionary(dictionary)
@@ -169,20 +169,12 @@ impl Pool {
     fn start(count: usize, level: Compression) -> Self {
         let (jobs, queue) = channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
-        let work = move |queue: Arc<Mutex<Receiver<Job>>>| {
-            let mut compress = Compress::new(level, false);
-            loop {
-                let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                let Ok(job) = job else { return };
-                let packed = pack(
-                    &mut compress,
-                    &job.block,
-                    &job.dictionary,
-                    FlushCompress::Sync,
-                );
-                // The writer gave up on an error: nobody waits for this block.
-                let _ = job.reply.send(packed);
-            }
+        let work = move |queue: Arc<Mutex<Receiver<Job>>>| loop {
+            let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(job) = job else { return };
+            let packed = pack(level, &job.block, &job.dictionary, FlushCompress::Sync);
+            // The writer gave up on an error: nobody waits for this block.
+            let _ = job.reply.send(packed);
         };
         let workers = (0..count)
             .map_while(|_| {

@@ -10,7 +10,7 @@ use rustix::{
 
 use super::{gid_of, proc_path, set_xattr, uid_of};
 
-/// A name and a value.
+/// Name and value of an extended attribute.
 pub type Xattr = (Vec<u8>, Vec<u8>);
 
 /// What [`apply`] sets.

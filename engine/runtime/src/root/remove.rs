@@ -10,11 +10,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, Mode, OFlags},
+    fs::{AtFlags, Dir},
     io::Errno,
 };
 
-use super::{ErrnoContext as _, PathError, random_name};
+use super::{ErrnoContext as _, PathError, open_child_dir, random_name};
 
 /// Directories held open on the way down. Deeper trees are first moved up next
 /// to where the removal began, so a tree of any depth needs this many
@@ -31,7 +31,7 @@ pub(crate) fn remove_at(dir: BorrowedFd<'_>, name: &OsStr, shown: &Path) -> Resu
     if unlink(dir, name).at("remove", shown)? {
         return Ok(());
     }
-    let Some(child) = open_child(dir, name).at("open", shown)? else {
+    let Some(child) = open_child_dir(dir, name).at("open", shown)? else {
         return unlink_only(dir, name).at("remove", shown);
     };
     clear(child.as_fd(), shown)?;
@@ -57,7 +57,7 @@ pub(super) fn clear(top: BorrowedFd<'_>, shown: &Path) -> Result<(), PathError> 
                 if stack.len() >= OPEN_DEPTH_MAX && move_up(dir, &name, top).is_ok() {
                     continue;
                 }
-                match open_child(dir, &name).at("open", shown)? {
+                match open_child_dir(dir, &name).at("open", shown)? {
                     Some(child) => stack.push((name, child)),
                     None => unlink_only(dir, &name).at("remove", shown)?,
                 }
@@ -105,15 +105,6 @@ fn unlink_only(dir: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
 fn remove_empty(dir: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
     match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(errno),
-    }
-}
-
-fn open_child(dir: BorrowedFd<'_>, name: &OsStr) -> Result<Option<OwnedFd>, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::openat(dir, name, flags, Mode::empty()) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
         Err(errno) => Err(errno),
     }
 }

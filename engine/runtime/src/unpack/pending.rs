@@ -24,8 +24,8 @@ use crate::root::{
 
 /// Most names kept, and bytes of them: an archive of nothing but deep paths
 /// would otherwise grow in memory far beyond its own size.
-const NAMES_MAX: u64 = 200_000;
-const NAME_BYTES_MAX: usize = 32 << 20;
+const NAMES_MAX: u64 = 100_000;
+const NAME_BYTES_MAX: usize = 8 << 20;
 
 /// Work left over from unpacking one layer.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +158,9 @@ fn adopt(layer: &Root, below: &Root, path: &Path) -> Result<(), UnpackError> {
         return Ok(());
     }
     let target = layer.open_path_nofollow(path)?;
+    if stat_fd(&target, path)?.kind != FileKind::Directory {
+        return Ok(());
+    }
     let at = |errno| PathError::new("set attributes of", path, errno);
     let xattrs: Vec<Xattr> = list_xattrs(source.as_fd())
         .map_err(at)?
