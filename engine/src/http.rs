@@ -4,6 +4,7 @@
 //! JSON. Nothing below this module knows HTTP.
 
 mod answer;
+mod archive;
 mod containers;
 mod exec;
 mod hijack;

@@ -8,6 +8,7 @@
 //!
 //! Must not contain: Dockerfile or LLB details, registry tables.
 
+mod archive;
 mod clock;
 mod config;
 mod container;

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use super::answer::{self, Answer};
 use super::request::Request;
 use super::route::unsupported;
-use super::{hijack, logs, stats};
+use super::{archive, hijack, logs, stats};
+use crate::container::actor::emit;
 use crate::container::list::{self, ListQuery};
 use crate::container::{Container, WaitFor, create as creating, exec, inspect, signal};
 use crate::core::Core;
@@ -132,8 +133,9 @@ pub(super) async fn one(
         ("GET", "top") => top(&container, &request),
         ("GET", "stats") => stats::stats(core, container, &request),
         ("GET", "changes") => Err(unsupported("docker diff")),
-        ("GET", "export") => Err(unsupported("docker export")),
-        (_, "archive") => Err(unsupported("docker cp")),
+        ("GET", "export") => archive::export(core, container).await,
+        ("GET" | "HEAD", "archive") => archive::get(core, container, &request).await,
+        ("PUT", "archive") => archive::put(core, container, request).await,
         ("GET", "checkpoints") | ("POST", "checkpoints") => Err(unsupported("docker checkpoint")),
         ("POST", "start") => start(&container).await,
         ("POST", "stop") => stop(core, container, &request).await,
@@ -204,27 +206,37 @@ fn grace(request: &Request) -> Result<Option<Option<Duration>>> {
 }
 
 /// Runs on its own, so that a client that leaves does not stop the stop.
-async fn stop(core: &Core, container: Arc<Container>, request: &Request) -> Result<Answer> {
+async fn stop(core: &Arc<Core>, container: Arc<Container>, request: &Request) -> Result<Answer> {
     let grace = grace(request)?;
     let signal_text = request.query.text("signal").map(str::to_owned);
     if let Some(text) = &signal_text {
         signal::parse(text)?;
     }
-    let stop = async move { container.stop(grace, signal_text.as_deref()).await };
-    finish(core.tasks.spawn(stop)).await?;
+    let core = Arc::clone(core);
+    let tasks = core.tasks.clone();
+    let stop = async move {
+        container.stop(grace, signal_text.as_deref()).await?;
+        emit(&core, &container, &container.view().name, "stop", &[]);
+        Ok(())
+    };
+    finish(tasks.spawn(stop)).await?;
     answer::no_content()
 }
 
-async fn restart(core: &Core, container: Arc<Container>, request: &Request) -> Result<Answer> {
+async fn restart(core: &Arc<Core>, container: Arc<Container>, request: &Request) -> Result<Answer> {
     let grace = grace(request)?;
     let signal_text = request.query.text("signal").map(str::to_owned);
+    let core = Arc::clone(core);
+    let tasks = core.tasks.clone();
     let restart = async move {
         match container.stop(grace, signal_text.as_deref()).await {
-            Ok(()) | Err(EngineError::NotModified) => container.start().await,
-            Err(error) => Err(error),
+            Ok(()) | Err(EngineError::NotModified) => container.start().await?,
+            Err(error) => return Err(error),
         }
+        emit(&core, &container, &container.view().name, "restart", &[]);
+        Ok(())
     };
-    finish(core.tasks.spawn(restart)).await?;
+    finish(tasks.spawn(restart)).await?;
     answer::no_content()
 }
 
@@ -324,7 +336,7 @@ async fn attach(core: &Arc<Core>, container: Arc<Container>, request: Request) -
         };
         let (reader, writer) = monitor.split();
         let name = container.view().name;
-        crate::container::actor::emit(&core, &container, &name, "attach", &[]);
+        emit(&core, &container, &name, "attach", &[]);
         client.run(&streams, reader, writer, |_| ()).await;
     };
     hijack::take_over(request.into_upgrade(), version, tty, work)

@@ -101,6 +101,11 @@ impl Request {
     pub(super) fn into_upgrade(self) -> OnUpgrade {
         self.upgrade
     }
+
+    /// The body as it comes, for archives.
+    pub(super) fn into_body(self) -> http_body_util::BodyDataStream<Incoming> {
+        http_body_util::BodyDataStream::new(self.body)
+    }
 }
 
 /// Removes a leading `v1.NN` and reads it.

@@ -1,0 +1,94 @@
+use super::*;
+
+fn check_name(asked: &str, expected: &str) {
+    assert_eq!(base_name(asked), expected, "{asked:?}");
+}
+
+#[test]
+fn names_are_of_the_cleaned_path() {
+    check_name("/etc/passwd", "passwd");
+    check_name("etc/", "etc");
+    check_name("/etc/.", "etc");
+    check_name("/", "/");
+    check_name("/..", "/");
+}
+
+/// A root with a link out of it, and a file beside it that must not be seen.
+fn world() -> (tempfile::TempDir, Place) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("canary"), "secret").unwrap();
+    let root = dir.path().join("root");
+    std::fs::create_dir_all(root.join("dir/sub")).unwrap();
+    std::fs::write(root.join("dir/file"), "content").unwrap();
+    std::fs::hard_link(root.join("dir/file"), root.join("dir/other")).unwrap();
+    std::os::unix::fs::symlink("../../canary", root.join("dir/link")).unwrap();
+    let place = Place {
+        root: Root::open(&root).unwrap(),
+        path: PathBuf::from("/dir"),
+        read_only: false,
+    };
+    (dir, place)
+}
+
+#[test]
+fn a_tree_is_packed_and_unpacked_again() {
+    let (dir, place) = world();
+    let mut tar = Vec::new();
+    place.pack("/dir", &mut tar).unwrap();
+    let into = dir.path().join("into");
+    std::fs::create_dir(&into).unwrap();
+    let target = Place {
+        root: Root::open(&into).unwrap(),
+        path: PathBuf::from("/"),
+        read_only: false,
+    };
+    target.unpack("/", "c", &tar[..]).unwrap();
+    assert_eq!(
+        std::fs::read_to_string(into.join("dir/file")).unwrap(),
+        "content"
+    );
+    assert_eq!(
+        std::fs::read_to_string(into.join("dir/other")).unwrap(),
+        "content"
+    );
+    let link = std::fs::read_link(into.join("dir/link")).unwrap();
+    assert_eq!(link, Path::new("../../canary"));
+}
+
+#[test]
+fn a_link_out_of_the_root_leads_nowhere() {
+    let (_dir, place) = world();
+    let link = Place {
+        path: PathBuf::from("/dir/link"),
+        ..place
+    };
+    let stat = link.stat("/dir/link", "c").unwrap();
+    assert_eq!(stat.link_target, "/canary");
+    assert_eq!(stat.mode >> 27 & 1, 1);
+    let error = link.stat("/dir/link/", "c").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Could not find the file /dir/link/ in container c"
+    );
+    let error = link.unpack("/dir/link", "c", std::io::empty()).unwrap_err();
+    assert_eq!(error.status(), http::StatusCode::NOT_FOUND);
+}
+
+#[test]
+fn what_takes_no_writes_is_refused() {
+    let (_dir, place) = world();
+    let file = Place {
+        path: PathBuf::from("/dir/file"),
+        ..place
+    };
+    let error = file.unpack("/dir/file", "c", std::io::empty()).unwrap_err();
+    assert_eq!(error.to_string(), "extraction point is not a directory");
+    let locked = Place {
+        path: PathBuf::from("/dir"),
+        read_only: true,
+        ..file
+    };
+    let error = locked.unpack("/dir", "c", std::io::empty()).unwrap_err();
+    assert_eq!(error.status(), http::StatusCode::BAD_REQUEST);
+    assert!(locked.unpack("/dir", "c", &b"garbage"[..]).is_err());
+}
