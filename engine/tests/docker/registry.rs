@@ -1,0 +1,125 @@
+//! A registry of one image: busybox, made from the host's static one.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+
+use oci::Digest;
+use oci::layer::{Entry, EntryKind, TarWriter};
+
+const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Serves until the process ends; the image's name.
+pub(crate) fn serve() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let image = Image::new();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A client that leaves early is no failure of the registry.
+            let _ = image.answer(stream);
+        }
+    });
+    format!("{address}/busybox:1")
+}
+
+struct Image {
+    layer: Vec<u8>,
+    config: Vec<u8>,
+    manifest: Vec<u8>,
+}
+
+impl Image {
+    fn new() -> Self {
+        let layer = layer();
+        let config = serde_json::json!({
+            "architecture": oci::Platform::host().architecture, "os": "linux",
+            "created": "2026-01-01T00:00:00Z",
+            "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
+            "rootfs": {"type": "layers", "diff_ids": [Digest::sha256(&layer)]},
+        });
+        let config = serde_json::to_vec(&config).unwrap();
+        let descriptor = |kind: &str, data: &[u8]| serde_json::json!({"mediaType": kind, "digest": Digest::sha256(data), "size": data.len()});
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": MANIFEST_TYPE,
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+        });
+        let manifest = serde_json::to_vec(&manifest).unwrap();
+        Self {
+            layer,
+            config,
+            manifest,
+        }
+    }
+
+    fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        let first = lines.next().transpose()?.unwrap_or_default();
+        while lines
+            .next()
+            .transpose()?
+            .is_some_and(|line| !line.is_empty())
+        {}
+        let mut words = first.split(' ');
+        let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+        let last = path.rsplit('/').next().unwrap_or("");
+        let found = [&self.layer, &self.config, &self.manifest]
+            .into_iter()
+            .find(|data| Digest::sha256(data).to_string() == last);
+        let (kind, data): (&str, &[u8]) = match found {
+            _ if path.contains("/manifests/") => (MANIFEST_TYPE, &self.manifest),
+            Some(data) => ("application/octet-stream", data),
+            None => ("application/json", b"{}"),
+        };
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
+             Docker-Content-Digest: {}\r\nConnection: close\r\n\r\n",
+            data.len(),
+            Digest::sha256(data)
+        )?;
+        if method == "GET" {
+            stream.write_all(data)?;
+        }
+        Ok(())
+    }
+}
+
+fn layer() -> Vec<u8> {
+    let busybox = std::fs::read("/bin/busybox").expect("busybox-static is installed");
+    let list = Command::new("/bin/busybox").arg("--list").output().unwrap();
+    let mut tar = TarWriter::new(Vec::new());
+    let mut add = |path: &str, kind: EntryKind, mode: u32, data: &[u8]| {
+        let entry = Entry {
+            size_bytes: data.len() as u64,
+            ..Entry::new(path, kind, mode)
+        };
+        tar.append(&entry, &mut &data[..]).unwrap();
+    };
+    for dir in ["bin", "etc", "root", "var", "var/data"] {
+        add(dir, EntryKind::Directory, 0o755, b"");
+    }
+    add("tmp", EntryKind::Directory, 0o1777, b"");
+    add("bin/busybox", EntryKind::Regular, 0o755, &busybox);
+    for name in String::from_utf8_lossy(&list.stdout).lines() {
+        if name != "busybox" {
+            let link = EntryKind::Symlink(Path::new("busybox").to_owned());
+            add(&format!("bin/{name}"), link, 0o777, b"");
+        }
+    }
+    add(
+        "etc/passwd",
+        EntryKind::Regular,
+        0o644,
+        b"root:x:0:0:root:/root:/bin/sh\n",
+    );
+    add(
+        "var/data/seed",
+        EntryKind::Regular,
+        0o644,
+        b"from the image\n",
+    );
+    tar.finish().unwrap()
+}
