@@ -52,7 +52,15 @@ pub(crate) async fn list(
             && filters.any("reference", |pattern| has_reference(&image, pattern))
             && named.is_none_or(|pattern| has_reference(&image, pattern));
         if fits {
-            summaries.push(summary(core, &image, created));
+            let mut found = summary(core, &image, created);
+            // Of an image with several names, only those that were asked for.
+            if filters.has("reference") {
+                let asked =
+                    |name: &String| filters.any("reference", |pattern| names(name, pattern));
+                found.repo_tags.retain(asked);
+                found.repo_digests.retain(asked);
+            }
+            summaries.push(found);
         }
     }
     summaries.sort_by_key(|summary| std::cmp::Reverse(summary.created));
@@ -71,16 +79,17 @@ async fn bound(core: &Core, filters: &Filters, key: &str) -> Result<Option<i64>>
 
 /// `busybox`, `busybox:1*`, `host:5000/team/*`.
 fn has_reference(image: &Image, pattern: &str) -> bool {
-    let names = image.row.tags.iter().chain(&image.row.digests);
-    names
-        .filter_map(|text| text.parse::<Reference>().ok())
-        .any(|reference| {
-            let name = reference.familiar_name();
-            glob(pattern, &reference.familiar()) || glob(pattern, &name) || {
-                // The last part alone also counts, as with `busybox` for `library/busybox`.
-                glob(pattern, reference.repository().as_str())
-            }
-        })
+    let all = image.row.tags.iter().chain(&image.row.digests);
+    all.into_iter().any(|name| names(name, pattern))
+}
+
+fn names(text: &str, pattern: &str) -> bool {
+    text.parse::<Reference>().is_ok_and(|reference| {
+        glob(pattern, &reference.familiar())
+            || glob(pattern, &reference.familiar_name())
+            // `library/busybox` also means `busybox`.
+            || glob(pattern, reference.repository().as_str())
+    })
 }
 
 pub(crate) fn summary(core: &Core, image: &Image, created: i64) -> ImageSummary {

@@ -68,7 +68,7 @@ fn bad_requests_get_an_answer_and_the_engine_lives() {
         ),
         (
             "GET",
-            "/containers/json?filters={\"colour\":[\"red\"]}",
+            "/containers/json?filters=%7B%22colour%22%3A%5B%22red%22%5D%7D",
             "",
             400,
             "invalid filter 'colour'",
@@ -213,7 +213,7 @@ fn lists_filter_by_name_state_and_label() {
 fn logs_are_selected_and_followed_to_the_end() {
     let daemon = Daemon::start();
     let image = daemon.image.as_str();
-    let script = "for i in 1 2 3 4 5; do echo out $i; done; echo wrong >&2; \
+    let script = "for i in 1 2 3 4; do echo out $i; done; sleep 0.1; echo out 5; echo wrong >&2; \
                   trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done";
     daemon.ok(&["run", "-d", "--name", "talker", image, "sh", "-c", script]);
     wait_for("the last line", || {
@@ -457,18 +457,17 @@ fn events_tell_the_life_of_a_container() {
     let daemon = Daemon::start();
     let image = daemon.image.as_str();
     daemon.ok(&["run", "--rm", "--name", "short", image, "true"]);
-    let listed = daemon.ok(&[
-        "events",
-        "--since",
-        "1h",
-        "--until",
-        "0s",
-        "--filter",
-        "container=short",
-        "--format",
-        "{{.Action}}",
-    ]);
-    assert_eq!(listed.replace('\n', " "), "create attach start die destroy");
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    let until = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
+    let filters = "%7B%22container%22%3A%5B%22short%22%5D%7D";
+    let path = format!("/events?since=0&until={until}&filters={filters}");
+    let (_, body) = daemon.request("GET", &path, "");
+    let actions: Vec<String> = body
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|event| Some(event.get("Action")?.as_str()?.to_owned()))
+        .collect();
+    assert_eq!(actions, ["create", "attach", "start", "die", "destroy"]);
 }
 
 #[test]
