@@ -15,7 +15,7 @@ use axum::{
 use builder_proto::api::{ErrorBody, ErrorDetail};
 use hyper_util::rt::TokioIo;
 use oci::{Reference, Repository};
-use registry::{AuthError, Caller, Registry};
+use registry::{Caller, Registry};
 use tokio::net::UnixStream;
 
 use crate::config::Config;
@@ -64,7 +64,7 @@ async fn forward(State(forwarder): State<Forwarder>, request: Request) -> Respon
 /// Why a request was not forwarded.
 #[derive(Debug)]
 enum Problem {
-    Unauthorized(AuthError),
+    Unauthorized(String),
     BadTag(String),
     Unavailable(String),
 }
@@ -72,9 +72,7 @@ enum Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, code, message) = match self {
-            Self::Unauthorized(error) => {
-                (StatusCode::UNAUTHORIZED, "unauthorized", error.to_string())
-            }
+            Self::Unauthorized(message) => (StatusCode::UNAUTHORIZED, "unauthorized", message),
             Self::BadTag(message) => (StatusCode::BAD_REQUEST, "invalid_argument", message),
             Self::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
         };
@@ -104,7 +102,13 @@ impl Forwarder {
             .registry
             .authenticate(request.headers())
             .await
-            .map_err(Problem::Unauthorized)?;
+            .map_err(|error| Problem::Unauthorized(error.to_string()))?;
+        if caller.is_anonymous() {
+            return Err(Problem::Unauthorized(
+                "builds need a login: send the user name and password by HTTP Basic authentication"
+                    .to_owned(),
+            ));
+        }
         let push = repositories(request.uri().query().unwrap_or(""))?;
         let token = self.registry.job_token(&caller, &push, JOB_TOKEN_LIFE);
         let request = rewrite(request, &caller, &token)?;

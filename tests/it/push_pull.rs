@@ -225,7 +225,7 @@ fn malformed_requests_get_typed_errors() {
         "PUT",
         "manifests/latest",
         manifest.to_string().as_bytes(),
-        400,
+        404,
         "MANIFEST_BLOB_UNKNOWN",
     );
     team.send(
@@ -317,7 +317,7 @@ fn a_full_disk_is_a_typed_error_and_leaves_nothing_visible() {
         answer.status,
         answer.text()
     );
-    assert!(answer.text().contains("no space left"), "{}", answer.text());
+    assert!(answer.text().contains("disk is full"), "{}", answer.text());
     team.send("HEAD", &format!("blobs/{digest}"), &[], Vec::new())
         .unwrap()
         .expect(404);
