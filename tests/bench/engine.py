@@ -197,7 +197,7 @@ def bare_api(engines):
 
 
 def exec_case(engines):
-    times = []
+    times, cpu = [], []
     for engine in engines:
         engine.api = Api(engine.socket)
         body = {"Image": engine.image, "Cmd": ["sleep", "600"], "HostConfig": {"NetworkMode": "none"}}
@@ -205,9 +205,12 @@ def exec_case(engines):
         engine.api.call("POST", f"/containers/{container}/start")
         for _ in range(WARM_UP):
             engine.exec_true(container)
+        before = engine.cell.cpu_ms()
         times.append(peers.median([engine.exec_true(container) for _ in range(ROUNDS)]))
+        cpu.append((engine.cell.cpu_ms() - before) / ROUNDS)
         engine.api.call("DELETE", f"/containers/{container}?force=1&v=1")
     rows = [["exec true", *times, *[peers.ratio(times[0], t) for t in times[1:]]]]
+    rows.append(["CPU of all processes (mean)", *cpu, *[peers.ratio(cpu[0], c) for c in cpu[1:]]])
     report_table("exec in a running container over the API (median, ms)", engines, rows)
 
 

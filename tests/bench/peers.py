@@ -147,6 +147,10 @@ def clean_up():
         shutil.rmtree(site, ignore_errors=True)
 
 
+# An interrupted run cleans up as well.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: terminated"))
+
+
 def start_carrack(*roles):
     """Carrack as `carrack serve` runs it."""
     directory = site / "carrack"
