@@ -6,6 +6,7 @@
 //! commit that was acknowledged, or later.
 
 mod blobs;
+mod cache;
 mod error;
 mod listing;
 mod manifests;

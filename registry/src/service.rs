@@ -3,7 +3,7 @@
 //! Owns the database, the store, authentication and every background task.
 //! `open` leaves a data directory usable by the next `open`, however it ended.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
 
 use ::http::HeaderMap;
 use oci::Repository;
@@ -66,10 +66,15 @@ impl Registry {
         if let Some(url) = &config.public_url {
             check_public_url(url)?;
         }
-        std::fs::create_dir_all(&data_dir).map_err(|source| OpenError::DataDir {
-            path: data_dir.display().to_string(),
-            source,
-        })?;
+        // Password hashes and keys lie below: nobody else's to read.
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder
+            .create(&data_dir)
+            .map_err(|source| OpenError::DataDir {
+                path: data_dir.display().to_string(),
+                source,
+            })?;
         let file = match config.database {
             Some(DatabaseUrl::Sqlite(file)) => file,
             None => data_dir.join("registry.db"),

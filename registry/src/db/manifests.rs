@@ -1,5 +1,8 @@
 //! Manifests, what they refer to, and tags.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use oci::{Digest, Repository, Tag};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
 
@@ -15,7 +18,7 @@ const REFS_PER_INSERT: usize = 400;
 pub(crate) struct ManifestRow {
     pub(crate) digest: Digest,
     pub(crate) media_type: String,
-    pub(crate) payload: Vec<u8>,
+    pub(crate) payload: Bytes,
 }
 
 /// One edge from a manifest to content.
@@ -55,37 +58,42 @@ pub(crate) enum PutOutcome {
 impl Database {
     /// Stores a manifest with its edges and tags, all or nothing.
     pub(crate) async fn put_manifest(&self, put: ManifestPut) -> Result<PutOutcome, DbError> {
-        self.write(Durability::Durable, move |connection| {
-            Box::pin(async move {
-                let required: Vec<Digest> = put
-                    .refs
-                    .iter()
-                    .filter(|edge| edge.required)
-                    .map(|edge| edge.digest)
-                    .collect();
-                let found = repositories::find(connection, &put.repo).await?;
-                let missing = match found {
-                    Some(repo) => blobs::missing(connection, repo.id, &required).await?,
-                    None => required,
-                };
-                if !missing.is_empty() {
-                    return Ok(PutOutcome::BlobsMissing(missing));
-                }
-                let repo_id = repositories::ensure(connection, &put.repo).await?;
-                if insert_manifest(connection, repo_id, &put).await? {
-                    insert_refs(connection, repo_id, &put).await?;
-                }
-                for tag in &put.tags {
-                    set_tag(connection, repo_id, tag, &put.digest, &put.actor).await?;
-                }
-                sqlx::query("UPDATE repositories SET last_push_at = $2 WHERE id = $1")
-                    .bind(repo_id.0)
-                    .bind(now_micros())
-                    .execute(&mut *connection)
-                    .await?;
-                Ok(PutOutcome::Stored)
-            })
-        })
+        let forget = self.forgetting(&put.repo);
+        self.write_then(
+            Durability::Durable,
+            move |connection| {
+                Box::pin(async move {
+                    let required: Vec<Digest> = put
+                        .refs
+                        .iter()
+                        .filter(|edge| edge.required)
+                        .map(|edge| edge.digest)
+                        .collect();
+                    let found = repositories::find(connection, &put.repo).await?;
+                    let missing = match found {
+                        Some(repo) => blobs::missing(connection, repo.id, &required).await?,
+                        None => required,
+                    };
+                    if !missing.is_empty() {
+                        return Ok(PutOutcome::BlobsMissing(missing));
+                    }
+                    let repo_id = repositories::ensure(connection, &put.repo).await?;
+                    if insert_manifest(connection, repo_id, &put).await? {
+                        insert_refs(connection, repo_id, &put).await?;
+                    }
+                    for tag in &put.tags {
+                        set_tag(connection, repo_id, tag, &put.digest, &put.actor).await?;
+                    }
+                    sqlx::query("UPDATE repositories SET last_push_at = $2 WHERE id = $1")
+                        .bind(repo_id.0)
+                        .bind(now_micros())
+                        .execute(&mut *connection)
+                        .await?;
+                    Ok(PutOutcome::Stored)
+                })
+            },
+            forget,
+        )
         .await
     }
 
@@ -93,7 +101,11 @@ impl Database {
         &self,
         repo: &Repository,
         tag: &Tag,
-    ) -> Result<Option<ManifestRow>, DbError> {
+    ) -> Result<Option<Arc<ManifestRow>>, DbError> {
+        let epoch = match self.manifests.by_tag(repo, tag) {
+            Ok(known) => return Ok(Some(known)),
+            Err(epoch) => epoch,
+        };
         let mut connection = self.read().await?;
         let row = sqlx::query(
             "SELECT m.digest, m.media_type, m.payload FROM repositories r \
@@ -104,14 +116,21 @@ impl Database {
         .bind(tag.as_str())
         .fetch_optional(&mut *connection)
         .await?;
-        row.map(|row| read_row(&row)).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let found = Arc::new(read_row(&row)?);
+        self.manifests.keep(epoch, repo, Some(tag), &found);
+        Ok(Some(found))
     }
 
     pub(crate) async fn manifest_by_digest(
         &self,
         repo: &Repository,
         digest: &Digest,
-    ) -> Result<Option<ManifestRow>, DbError> {
+    ) -> Result<Option<Arc<ManifestRow>>, DbError> {
+        let epoch = match self.manifests.by_digest(repo, digest) {
+            Ok(known) => return Ok(Some(known)),
+            Err(epoch) => epoch,
+        };
         let mut connection = self.read().await?;
         let row = sqlx::query(
             "SELECT m.digest, m.media_type, m.payload FROM repositories r \
@@ -121,7 +140,16 @@ impl Database {
         .bind(digest.to_column())
         .fetch_optional(&mut *connection)
         .await?;
-        row.map(|row| read_row(&row)).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let found = Arc::new(read_row(&row)?);
+        self.manifests.keep(epoch, repo, None, &found);
+        Ok(Some(found))
+    }
+
+    /// For [`Database::write_then`]: forgets what is known of `repo`.
+    fn forgetting(&self, repo: &Repository) -> Box<dyn FnOnce() + Send> {
+        let (manifests, repo) = (Arc::clone(&self.manifests), repo.clone());
+        Box::new(move || manifests.forget(&repo))
     }
 
     /// Removes a tag and nothing else; `false` when it was not there.
@@ -131,23 +159,28 @@ impl Database {
         tag: Tag,
         actor: String,
     ) -> Result<bool, DbError> {
-        self.write(Durability::Durable, move |connection| {
-            Box::pin(async move {
-                let Some(found) = repositories::find(connection, &repo).await? else {
-                    return Ok(false);
-                };
-                let done = sqlx::query("DELETE FROM tags WHERE repo_id = $1 AND name = $2")
-                    .bind(found.id.0)
-                    .bind(tag.as_str())
-                    .execute(&mut *connection)
-                    .await?;
-                if done.rows_affected() == 0 {
-                    return Ok(false);
-                }
-                record(connection, found.id, tag.as_str(), None, &actor).await?;
-                Ok(true)
-            })
-        })
+        let forget = self.forgetting(&repo);
+        self.write_then(
+            Durability::Durable,
+            move |connection| {
+                Box::pin(async move {
+                    let Some(found) = repositories::find(connection, &repo).await? else {
+                        return Ok(false);
+                    };
+                    let done = sqlx::query("DELETE FROM tags WHERE repo_id = $1 AND name = $2")
+                        .bind(found.id.0)
+                        .bind(tag.as_str())
+                        .execute(&mut *connection)
+                        .await?;
+                    if done.rows_affected() == 0 {
+                        return Ok(false);
+                    }
+                    record(connection, found.id, tag.as_str(), None, &actor).await?;
+                    Ok(true)
+                })
+            },
+            forget,
+        )
         .await
     }
 
@@ -158,38 +191,46 @@ impl Database {
         digest: Digest,
         actor: String,
     ) -> Result<bool, DbError> {
-        self.write(Durability::Durable, move |connection| {
-            Box::pin(async move {
-                let Some(found) = repositories::find(connection, &repo).await? else {
-                    return Ok(false);
-                };
-                let column = digest.to_column();
-                let done = sqlx::query("DELETE FROM manifests WHERE repo_id = $1 AND digest = $2")
+        let forget = self.forgetting(&repo);
+        self.write_then(
+            Durability::Durable,
+            move |connection| {
+                Box::pin(async move {
+                    let Some(found) = repositories::find(connection, &repo).await? else {
+                        return Ok(false);
+                    };
+                    let column = digest.to_column();
+                    let done =
+                        sqlx::query("DELETE FROM manifests WHERE repo_id = $1 AND digest = $2")
+                            .bind(found.id.0)
+                            .bind(&column)
+                            .execute(&mut *connection)
+                            .await?;
+                    if done.rows_affected() == 0 {
+                        return Ok(false);
+                    }
+                    sqlx::query(
+                        "DELETE FROM manifest_refs WHERE repo_id = $1 AND parent_digest = $2",
+                    )
                     .bind(found.id.0)
                     .bind(&column)
                     .execute(&mut *connection)
                     .await?;
-                if done.rows_affected() == 0 {
-                    return Ok(false);
-                }
-                sqlx::query("DELETE FROM manifest_refs WHERE repo_id = $1 AND parent_digest = $2")
+                    let tags = sqlx::query(
+                        "DELETE FROM tags WHERE repo_id = $1 AND digest = $2 RETURNING name",
+                    )
                     .bind(found.id.0)
                     .bind(&column)
-                    .execute(&mut *connection)
+                    .fetch_all(&mut *connection)
                     .await?;
-                let tags = sqlx::query(
-                    "DELETE FROM tags WHERE repo_id = $1 AND digest = $2 RETURNING name",
-                )
-                .bind(found.id.0)
-                .bind(&column)
-                .fetch_all(&mut *connection)
-                .await?;
-                for tag in tags {
-                    record(connection, found.id, tag.try_get(0)?, None, &actor).await?;
-                }
-                Ok(true)
-            })
-        })
+                    for tag in tags {
+                        record(connection, found.id, tag.try_get(0)?, None, &actor).await?;
+                    }
+                    Ok(true)
+                })
+            },
+            forget,
+        )
         .await
     }
 }
@@ -302,6 +343,6 @@ fn read_row(row: &SqliteRow) -> Result<ManifestRow, DbError> {
         digest: Digest::from_column(row.try_get(0)?)
             .ok_or(DbError::Unreadable("manifest digest"))?,
         media_type: row.try_get(1)?,
-        payload: row.try_get(2)?,
+        payload: row.try_get::<Vec<u8>, _>(2)?.into(),
     })
 }

@@ -6,7 +6,7 @@
 //! durability (upload sessions, which a client restarts anyway) is committed
 //! without fsync; a later durable commit syncs it along.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sqlx::{
@@ -18,7 +18,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::DbError;
+use super::{DbError, cache::ManifestCache};
 
 /// Writes that wait at most; beyond it callers wait in their own tasks.
 const QUEUE_MAX: usize = 1024;
@@ -41,15 +41,20 @@ pub(crate) enum Durability {
 type Run =
     Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<(), DbError>> + Send>;
 
+/// Runs after the commit, before anybody is told of it.
+type After = Box<dyn FnOnce() + Send>;
+
 struct Job {
     durability: Durability,
     run: Run,
+    after: After,
     done: oneshot::Sender<Result<(), DbError>>,
 }
 
 /// The registry's database.
 #[derive(Debug)]
 pub(crate) struct Database {
+    pub(super) manifests: Arc<ManifestCache>,
     readers: SqlitePool,
     queue: mpsc::Sender<Job>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -89,6 +94,7 @@ impl Database {
         let stop = tokio_util::sync::CancellationToken::new();
         let writer = tokio::spawn(write_loop(connection, jobs, stop.clone()));
         Ok(Self {
+            manifests: Arc::default(),
             readers,
             queue,
             writer: Mutex::new(Some(writer)),
@@ -101,6 +107,23 @@ impl Database {
     /// # Cancellation
     /// Dropping the future may still let the change commit.
     pub(crate) async fn write<T, F>(&self, durability: Durability, change: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, DbError>>
+            + Send
+            + 'static,
+    {
+        self.write_then(durability, change, Box::new(|| {})).await
+    }
+
+    /// As [`Database::write`]; `after` runs once the change is committed and before
+    /// anybody hears of it, also when the caller is gone.
+    pub(super) async fn write_then<T, F>(
+        &self,
+        durability: Durability,
+        change: F,
+        after: After,
+    ) -> Result<T, DbError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, DbError>>
@@ -121,6 +144,7 @@ impl Database {
         let job = Job {
             durability,
             run,
+            after,
             done,
         };
         self.queue.send(job).await.map_err(|_| DbError::Closed)?;
@@ -200,7 +224,7 @@ async fn run_batch(connection: &mut SqliteConnection, batch: Vec<Job>, current: 
             match (job.run)(connection).await {
                 Ok(()) => {
                     sqlx::query("RELEASE job").execute(&mut *connection).await?;
-                    waiting.push(job.done);
+                    waiting.push((job.after, job.done));
                 }
                 Err(error) => {
                     drop(job.done.send(Err(error)));
@@ -223,7 +247,10 @@ async fn run_batch(connection: &mut SqliteConnection, batch: Vec<Job>, current: 
         // Fails when SQLite rolled back by itself, as it does on a full disk.
         drop(sqlx::query("ROLLBACK").execute(&mut *connection).await);
     }
-    for done in waiting {
+    for (after, done) in waiting {
+        if outcome.is_ok() {
+            after();
+        }
         drop(done.send(outcome.clone()));
     }
 }

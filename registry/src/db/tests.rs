@@ -94,7 +94,17 @@ async fn a_manifest_without_its_blobs_writes_nothing() {
     assert_eq!(stored, PutOutcome::Stored);
     let tag = Tag::parse("v1").unwrap();
     let found = db.manifest_by_tag(&repo("a"), &tag).await.unwrap().unwrap();
-    assert_eq!(found.payload, b"manifest of v1");
+    assert_eq!(found.payload, "manifest of v1");
+    // From memory; and a moved tag is seen at once.
+    let again = db.manifest_by_tag(&repo("a"), &tag).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&found, &again));
+    let mut moved = manifest("a", "v1", b"x");
+    moved.payload.push(b'!');
+    moved.digest = Digest::sha256(&moved.payload);
+    db.put_manifest(moved).await.unwrap();
+    let now = db.manifest_by_tag(&repo("a"), &tag).await.unwrap().unwrap();
+    assert_eq!(now.payload, "manifest of v1!");
+    db.put_manifest(manifest("a", "v1", b"x")).await.unwrap();
     let actor = || "admin".to_owned();
     assert!(
         db.delete_manifest(repo("a"), found.digest, actor())

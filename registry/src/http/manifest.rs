@@ -38,16 +38,17 @@ pub(super) async fn get(
         ManifestKey::Tag(tag) => service.db.manifest_by_tag(repo, tag).await?,
         ManifestKey::Digest(digest) => service.db.manifest_by_digest(repo, digest).await?,
     };
+    let found = found.ok_or_else(|| unknown(repo, key))?;
     let ManifestRow {
         digest,
         media_type,
         payload,
-    } = found.ok_or_else(|| unknown(repo, key))?;
+    } = found.as_ref();
     let tag = format!("\"{digest}\"");
     let headers = [
         (ETAG, tag.clone()),
         (CONTENT_DIGEST, digest.to_string()),
-        (CONTENT_TYPE, media_type),
+        (CONTENT_TYPE, media_type.clone()),
         (CONTENT_LENGTH, payload.len().to_string()),
     ];
     if is_unchanged(parts, &tag) {
@@ -56,7 +57,7 @@ pub(super) async fn get(
     let mut response = empty(StatusCode::OK, &headers);
     if parts.method == http::Method::GET {
         service.metrics.sent_bytes.inc_by(payload.len() as u64);
-        *response.body_mut() = payload.into();
+        *response.body_mut() = payload.clone().into();
     }
     Ok(response)
 }
