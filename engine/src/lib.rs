@@ -29,6 +29,7 @@ mod volume;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use oci::client::{Client, ClientConfig, ClientError};
 use runtime::host::Host;
@@ -40,6 +41,9 @@ pub use config::EngineConfig;
 pub use error::EngineError;
 
 use crate::core::Core;
+
+/// How long a shutdown waits for actors and transfers.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why an engine cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +123,8 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.core.shutdown.cancel();
         self.core.tasks.close();
-        self.core.tasks.wait().await;
+        // A pull may go on for long; what it has not finished, the next one does.
+        let _ = tokio::time::timeout(SHUTDOWN_PATIENCE, self.core.tasks.wait()).await;
         self.core.db.close().await;
     }
 }

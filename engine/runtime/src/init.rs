@@ -40,6 +40,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) filter: &'a [Instruction],
     pub(crate) cgroup: &'a Cgroup,
     pub(crate) netns: Option<OwnedFd>,
+    pub(crate) joined: &'a [Joined],
     /// `None` with a terminal, which is opened here.
     pub(crate) pipes: Option<Stdio>,
     pub(crate) sync: OwnedFd,
@@ -166,22 +167,8 @@ impl Ready {
 /// of the cgroups, rooted where this process now is.
 fn enter_namespaces(setup: &Setup<'_>) -> Result<(), Failure> {
     let names = setup.spec.namespaces;
-    let net = match names.net {
-        NetMode::Join(pid) => Namespace::Join(pid),
-        NetMode::Private | NetMode::Host | NetMode::Fd => Namespace::Private,
-    };
-    for (namespace, kind) in [
-        (names.ipc, ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION),
-        (
-            names.uts,
-            ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME,
-        ),
-        (names.cgroup, ThreadNameSpaceType::CONTROL_GROUP),
-        (net, ThreadNameSpaceType::NETWORK),
-    ] {
-        if let Namespace::Join(pid) = namespace {
-            join_namespace(pid, kind)?;
-        }
+    for joined in setup.joined {
+        joined.enter()?;
     }
     if let Some(netns) = &setup.netns {
         let kind = Some(rustix::thread::LinkNameSpaceType::Network);
@@ -198,14 +185,58 @@ fn enter_namespaces(setup: &Setup<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Enters a namespace of the process `pid`.
-pub(crate) fn join_namespace(pid: u32, kind: ThreadNameSpaceType) -> Result<(), Failure> {
-    let failed =
-        |e: rustix::io::Errno| Failure::setup(format_args!("join a namespace of process {pid}"), e);
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or(failed(rustix::io::Errno::SRCH))?;
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
-    rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), kind).map_err(failed)
+/// A namespace of another process. Opened by the monitor: the container's
+/// first process is in a pid namespace of its own, where the number of the
+/// other process means nothing.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pid: u32,
+    pidfd: OwnedFd,
+    kind: ThreadNameSpaceType,
+}
+
+impl Joined {
+    pub(crate) fn open(pid: u32, kind: ThreadNameSpaceType) -> Result<Joined, Failure> {
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let raw = raw.ok_or_else(|| joining(pid, rustix::io::Errno::SRCH))?;
+        let pidfd = rustix::process::pidfd_open(raw, PidfdFlags::empty());
+        let pidfd = pidfd.map_err(|e| joining(pid, e))?;
+        Ok(Joined { pid, pidfd, kind })
+    }
+
+    /// All that `spec` joins, except the pid namespace.
+    pub(crate) fn of(spec: &ContainerSpec) -> Result<Vec<Joined>, Failure> {
+        let names = spec.namespaces;
+        let net = match names.net {
+            NetMode::Join(pid) => Namespace::Join(pid),
+            NetMode::Private | NetMode::Host | NetMode::Fd => Namespace::Private,
+        };
+        let kinds = [
+            (names.ipc, ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION),
+            (
+                names.uts,
+                ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME,
+            ),
+            (names.cgroup, ThreadNameSpaceType::CONTROL_GROUP),
+            (net, ThreadNameSpaceType::NETWORK),
+        ];
+        let mut joined = Vec::new();
+        for (namespace, kind) in kinds {
+            if let Namespace::Join(pid) = namespace {
+                joined.push(Joined::open(pid, kind)?);
+            }
+        }
+        Ok(joined)
+    }
+
+    pub(crate) fn enter(&self) -> Result<(), Failure> {
+        rustix::thread::move_into_thread_name_spaces(self.pidfd.as_fd(), self.kind)
+            .map_err(|e| joining(self.pid, e))
+    }
+}
+
+fn joining(pid: u32, error: rustix::io::Errno) -> Failure {
+    Failure::setup(format_args!("join a namespace of process {pid}"), error)
 }
 
 fn open_terminal(spec: &ContainerSpec, mounted: &Mounted) -> Result<Option<Pty>, Failure> {

@@ -37,9 +37,9 @@ impl NameFiles<'_> {
         } else {
             None
         };
-        std::fs::write(dir.join("hostname"), format!("{}\n", self.hostname))?;
-        std::fs::write(dir.join("hosts"), self.hosts(host_hosts.as_deref()))?;
-        std::fs::write(dir.join("resolv.conf"), self.resolv_conf(&host_resolv))
+        write(&dir.join("hostname"), &format!("{}\n", self.hostname))?;
+        write(&dir.join("hosts"), &self.hosts(host_hosts.as_deref()))?;
+        write(&dir.join("resolv.conf"), &self.resolv_conf(&host_resolv))
     }
 
     fn hosts(&self, host_hosts: Option<&str>) -> String {
@@ -111,6 +111,13 @@ impl NameFiles<'_> {
         }
         text
     }
+}
+
+/// Every user of the container reads these, whatever the daemon's umask.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
 }
 
 /// Entries of `--add-host` and `--dns` go into files line by line.

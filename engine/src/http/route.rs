@@ -124,6 +124,10 @@ async fn dispatch(core: &Arc<Core>, request: Request) -> Result<Answer> {
         ("DELETE", ["volumes", name]) => volumes::remove(core, name, &request).await,
 
         ("GET", ["plugins"]) => answer::ok(&serde_json::json!([])),
+        ("GET", ["plugins", name @ .., "json"]) => Err(EngineError::NotFound(format!(
+            "plugin \"{}\" not found",
+            name.join("/")
+        ))),
         (_, ["plugins", ..]) => Err(unsupported("plugins")),
         (
             _,

@@ -14,7 +14,7 @@ use rustix::thread::ThreadNameSpaceType;
 use super::serve::{Guest, Monitoring, Owner};
 use super::{SOCKET, exit::ExitStatus, frame, frame::Kind, log::Log, stdio};
 use crate::cgroup::{Cgroup, DevicePolicy};
-use crate::init::{self, Setup};
+use crate::init::{self, Joined, Setup};
 use crate::launcher::{Failure, FailureKind};
 use crate::spec::{ContainerSpec, LogSpec, Namespace};
 use crate::sys;
@@ -144,8 +144,9 @@ fn start(
         }
     };
     if let Namespace::Join(pid) = spec.namespaces.pid {
-        init::join_namespace(pid, ThreadNameSpaceType::PROCESS_ID)?;
+        Joined::open(pid, ThreadNameSpaceType::PROCESS_ID)?.enter()?;
     }
+    let joined = Joined::of(&spec)?;
 
     let mut monitor_only = Some((sync, streams.take_ends()));
     let setup = Setup {
@@ -153,6 +154,7 @@ fn start(
         filter,
         cgroup: &cgroup,
         netns,
+        joined: &joined,
         pipes,
         sync: child_sync,
     };
