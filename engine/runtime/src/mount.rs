@@ -4,18 +4,23 @@
 //! any mount table. Layers are named by descriptor, because the strings that
 //! fsconfig(2) takes end at 255 bytes and colons in them split.
 
+#![expect(unsafe_code, reason = "unshare(2) of a thread")]
+
 use std::{
+    ffi::CString,
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{Mode, OFlags},
+    fs::{CWD, Mode, OFlags},
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
-        fsconfig_set_string, fsmount, fsopen,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags,
+        OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+        mount, mount_change, open_tree,
     },
+    thread::{UnshareFlags, unshare_unsafe},
 };
 
 /// Why an overlay could not be mounted.
@@ -26,12 +31,11 @@ pub enum MountError {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// `kernel` is the kernel's own explanation, empty when it gave none.
-    #[error("mount an overlay of {layers} layers: {step}{kernel}")]
+    /// The kernel writes its reasons to its log only (dmesg).
+    #[error("mount an overlay of {layers} layers: {step}; the kernel's log may say why")]
     Overlay {
         step: &'static str,
         layers: usize,
-        kernel: String,
         source: std::io::Error,
     },
 }
@@ -49,72 +53,121 @@ pub struct Overlay<'a> {
 impl Overlay<'_> {
     /// Mounts it detached and returns the mount's root.
     pub fn mount_detached(&self) -> Result<OwnedFd, MountError> {
-        let lower = self
-            .lower
-            .iter()
-            .map(|path| open_dir(path))
-            .collect::<Result<Vec<_>, _>>()?;
-        let failed = |step| {
-            move |errno: Errno| MountError::Overlay {
-                step,
-                layers: self.lower.len(),
-                kernel: String::new(),
-                source: errno.into(),
+        let layers = self.open()?;
+        let context =
+            fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(self.failed("open"))?;
+        for (at, fd) in layers.lower.iter().enumerate() {
+            match set(&context, "lowerdir+", &name(fd)) {
+                // Linux before 6.7.
+                Err(Errno::INVAL) if at == 0 => return self.mount_by_string(),
+                result => result.map_err(self.failed("set the layers"))?,
             }
-        };
-        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed("open"))?;
-        let explain = |error: MountError| explained(error, &context);
-        set_lower(&context, &lower)
-            .map_err(failed("set the layers"))
-            .map_err(explain)?;
-        if let Some((upper, work)) = self.upper {
-            let (upper, work) = (open_dir(upper)?, open_dir(work)?);
-            set(&context, "upperdir", &name(&upper))
-                .and_then(|()| set(&context, "workdir", &name(&work)))
-                .map_err(failed("set the upper directory"))
-                .map_err(explain)?;
         }
-        set_complete_uppers(&context)
-            .map_err(failed("set options"))
-            .map_err(explain)?;
-        if self.read_only {
-            fsconfig_set_flag(&context, "ro").map_err(failed("set options"))?;
-        }
-        fsconfig_create(&context)
-            .map_err(failed("create"))
-            .map_err(explain)?;
+        self.configure(&context, &layers)?;
         let attributes = if self.read_only {
             MountAttrFlags::MOUNT_ATTR_RDONLY
         } else {
             MountAttrFlags::empty()
         };
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(failed("mount"))
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(self.failed("mount"))
     }
+
+    fn configure(&self, context: &OwnedFd, layers: &Open) -> Result<(), MountError> {
+        if let Some((upper, work)) = &layers.upper {
+            set(context, "upperdir", &name(upper))
+                .and_then(|()| set(context, "workdir", &name(work)))
+                .map_err(self.failed("set the upper directory"))?;
+        }
+        for (option, value) in COMPLETE_UPPERS {
+            set(context, option, value).map_err(self.failed("set options"))?;
+        }
+        if self.read_only {
+            fsconfig_set_flag(context, "ro").map_err(self.failed("set options"))?;
+        }
+        fsconfig_create(context).map_err(self.failed("create"))
+    }
+
+    /// The way for kernels that take all layers in one string: fsconfig(2) ends
+    /// strings at 255 bytes, mount(2) options at a page, which holds some two
+    /// hundred descriptors. That call attaches the mount, so it is made in a
+    /// mount namespace that ends with the thread, and a detached clone of it
+    /// brought back.
+    fn mount_by_string(&self) -> Result<OwnedFd, MountError> {
+        std::thread::scope(|scope| {
+            let mounting = scope.spawn(|| self.mount_in_private());
+            mounting
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Runs on a thread of its own, which it leaves in another mount namespace.
+    fn mount_in_private(&self) -> Result<OwnedFd, MountError> {
+        let failed = self.failed("mount by string");
+        // SAFETY: unsharing the mount namespace and the file system attributes
+        // changes how this thread alone resolves paths; descriptors stay
+        // shared. The thread ends when this function returns.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }.map_err(&failed)?;
+        let propagation = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", propagation).map_err(&failed)?;
+        // In here: overlayfs takes no directories of another mount namespace.
+        let layers = self.open()?;
+        let lower: Vec<String> = layers.lower.iter().map(name).collect();
+        let mut options = format!("lowerdir={}", lower.join(":"));
+        if let Some((upper, work)) = &layers.upper {
+            options += &format!(",upperdir={},workdir={}", name(upper), name(work));
+        }
+        for (option, value) in COMPLETE_UPPERS {
+            options += &format!(",{option}={value}");
+        }
+        let options = CString::new(options).expect("made of digits and ASCII words");
+        let flags = if self.read_only {
+            MountFlags::RDONLY
+        } else {
+            MountFlags::empty()
+        };
+        // Any directory will do that exists everywhere.
+        let target = "/proc";
+        mount("overlay", target, "overlay", flags, options.as_c_str()).map_err(&failed)?;
+        let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        open_tree(CWD, target, clone).map_err(&failed)
+    }
+
+    fn open(&self) -> Result<Open, MountError> {
+        let lower = self.lower.iter().map(|path| open_dir(path));
+        Ok(Open {
+            lower: lower.collect::<Result<_, _>>()?,
+            upper: match self.upper {
+                Some((upper, work)) => Some((open_dir(upper)?, open_dir(work)?)),
+                None => None,
+            },
+        })
+    }
+
+    fn failed(&self, step: &'static str) -> impl Fn(Errno) -> MountError {
+        let layers = self.lower.len();
+        move |errno| MountError::Overlay {
+            step,
+            layers,
+            source: errno.into(),
+        }
+    }
+}
+
+/// The directories of an overlay, open.
+struct Open {
+    lower: Vec<OwnedFd>,
+    upper: Option<(OwnedFd, OwnedFd)>,
 }
 
 /// An upper directory must be a layer on its own: no renamed directory that
 /// points into lower ones, no file with its data left below. Some
 /// distributions' kernels turn these on by default.
-fn set_complete_uppers(context: &OwnedFd) -> Result<(), Errno> {
-    for option in ["redirect_dir", "metacopy", "index"] {
-        set(context, option, "off")?;
-    }
-    Ok(())
-}
-
-fn set_lower(context: &OwnedFd, lower: &[OwnedFd]) -> Result<(), Errno> {
-    for (at, fd) in lower.iter().enumerate() {
-        match set(context, "lowerdir+", &name(fd)) {
-            // Linux before 6.7 has one string for all, which holds 13 descriptors.
-            Err(Errno::INVAL) if at == 0 => {
-                let all: Vec<String> = lower.iter().map(name).collect();
-                return set(context, "lowerdir", &all.join(":"));
-            }
-            result => result?,
-        }
-    }
-    Ok(())
-}
+const COMPLETE_UPPERS: [(&str, &str); 3] = [
+    ("redirect_dir", "off"),
+    ("metacopy", "off"),
+    ("index", "off"),
+];
 
 fn set(context: &OwnedFd, key: &str, value: &str) -> Result<(), Errno> {
     fsconfig_set_string(context.as_fd(), key, value)
@@ -130,20 +183,6 @@ fn open_dir(path: &Path) -> Result<OwnedFd, MountError> {
         path: path.to_owned(),
         source: errno.into(),
     })
-}
-
-/// Adds what the kernel wrote to the context's log, one message a read
-/// (kernel documentation, filesystems/mount_api.rst).
-fn explained(mut error: MountError, context: &OwnedFd) -> MountError {
-    if let MountError::Overlay { kernel, .. } = &mut error {
-        let mut message = [0u8; 512];
-        while let Ok(length) = rustix::io::read(context, &mut message) {
-            let text = String::from_utf8_lossy(&message[..length]);
-            kernel.push_str(": ");
-            kernel.push_str(text.trim_start_matches("e ").trim());
-        }
-    }
-    error
 }
 
 #[cfg(test)]

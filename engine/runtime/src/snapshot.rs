@@ -14,6 +14,8 @@
 //! layer of a build step is not: it is marked with the machine's boot, and
 //! dropped at the next open if the machine went down before it was synced.
 
+mod complete;
+mod dirs;
 mod error;
 mod export;
 mod flight;
@@ -22,12 +24,9 @@ mod record;
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fs,
     io::Read,
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::{DirBuilderExt as _, PermissionsExt as _},
-    },
+    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -41,9 +40,13 @@ pub use oci::layer::Compression;
 
 use crate::{
     diff,
-    mount::{MountError, Overlay},
-    root::{Attributes, Root, apply_attributes, random_name},
-    unpack::{Pending, UnpackError, unpack_layer},
+    mount::Overlay,
+    root::{Root, random_name},
+    unpack::{UnpackError, unpack_layer},
+};
+use dirs::{
+    Temporary, boot_id, copy_root_attributes, entries, make_private_dir, make_root_dir,
+    sync_file_system,
 };
 use flight::Flights;
 use record::{LayerRecord, SnapshotRecord};
@@ -180,22 +183,21 @@ impl LayerStore {
         let files = temporary.path().join(FILES);
         make_root_dir(&files)?;
         let root = Root::open(&files)?;
-        let (extracted, pending) =
-            unpack_layer(&root, diff_id, compressed, media_type, Limits::default())?;
+        let layer = unpack_layer(&root, diff_id, compressed, media_type, Limits::default())?;
+        let size_bytes = layer.extracted.size_bytes;
         let record = LayerRecord {
-            size_bytes: Some(extracted.size_bytes),
+            size_bytes: Some(size_bytes),
             unsynced_since: None,
-            pending: !inner.complete_now(&root, &pending, parents)?,
+            pending: !inner.complete_now(&root, &layer.pending, parents)?,
+            root_from_below: !layer.describes_root,
         };
         if record.pending {
-            record::write(temporary.path(), PENDING, &pending)?;
+            record::write(temporary.path(), PENDING, &layer.pending)?;
         }
         record::write(temporary.path(), record::FILE, &record)?;
         sync_file_system(&root, &files)?;
         inner.publish_layer(temporary, &name, record)?;
-        Ok(Unpacked {
-            size_bytes: extracted.size_bytes,
-        })
+        Ok(Unpacked { size_bytes })
     }
 
     /// Makes a writable snapshot on top of `parents`, bottom first.
@@ -207,8 +209,8 @@ impl LayerStore {
         let files = temporary.path().join(FILES);
         make_root_dir(&files)?;
         make_private_dir(&temporary.path().join("work"))?;
-        if let Some(top) = parents.last() {
-            copy_root_attributes(&inner.layer_dir(top).join(FILES), &files)?;
+        if let Some(layer) = inner.root_of(parents) {
+            copy_root_attributes(&inner.layer_dir(layer).join(FILES), &files)?;
         }
         let record = SnapshotRecord {
             parents: parents.iter().map(LayerName::to_string).collect(),
@@ -429,6 +431,15 @@ impl Inner {
         self.dir.join("snapshots").join(key)
     }
 
+    /// The topmost layer that says what the root directory is like.
+    fn root_of<'a>(&self, bottom_first: &'a [LayerName]) -> Option<&'a LayerName> {
+        let index = self.index();
+        bottom_first.iter().rev().find(|name| {
+            let record = index.layers.get(name);
+            record.is_some_and(|record| !record.root_from_below)
+        })
+    }
+
     /// Directories for overlayfs, topmost first; never none.
     fn lower(&self, bottom_first: &[LayerName]) -> Vec<PathBuf> {
         let mut lower: Vec<PathBuf> = bottom_first
@@ -498,14 +509,14 @@ impl Inner {
     fn temporary(&self) -> Result<Temporary, SnapshotError> {
         let path = self.dir.join("tmp").join(random_name());
         make_private_dir(&path)?;
-        Ok(Temporary { path: Some(path) })
+        Ok(Temporary::of(path))
     }
 
     /// Moves a directory out of sight.
     fn trash(&self, dir: &Path) -> Result<Temporary, SnapshotError> {
         let path = self.dir.join("tmp").join(random_name());
         fs::rename(dir, &path).map_err(SnapshotError::io("move", dir))?;
-        Ok(Temporary { path: Some(path) })
+        Ok(Temporary::of(path))
     }
 
     fn discard(&self, dir: &Path) -> Result<(), SnapshotError> {
@@ -522,84 +533,6 @@ impl Inner {
         temporary.rename(&self.layer_dir(name))?;
         index.layers.insert(name.clone(), record);
         Ok(())
-    }
-
-    /// Takes from the layers below what a layer needs, if they are all there.
-    /// False when it must wait.
-    fn complete_now(
-        &self,
-        layer: &Root,
-        pending: &Pending,
-        parents: &[LayerName],
-    ) -> Result<bool, UnpackError> {
-        if pending.is_empty() {
-            return Ok(true);
-        }
-        let whole = |name: &LayerName| {
-            let index = self.index();
-            index.layers.get(name).is_some_and(|record| !record.pending)
-        };
-        if !parents.iter().all(whole) {
-            return Ok(false);
-        }
-        let below = self.below(parents)?;
-        pending.resolve(layer, below.as_ref())?;
-        Ok(true)
-    }
-
-    /// Completes every layer of a stack, bottom first.
-    fn complete(&self, parents: &[LayerName]) -> Result<(), SnapshotError> {
-        let is_pending = |name: &LayerName| match self.index().layers.get(name) {
-            Some(record) => Ok(record.pending),
-            None => Err(SnapshotError::LayerNotFound(name.clone())),
-        };
-        for (at, name) in parents.iter().enumerate() {
-            if !is_pending(name)? {
-                continue;
-            }
-            let _completing = self
-                .completing
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if is_pending(name)? {
-                self.complete_one(name, &parents[..at])?;
-            }
-        }
-        Ok(())
-    }
-
-    fn complete_one(&self, name: &LayerName, below: &[LayerName]) -> Result<(), SnapshotError> {
-        let failed = |source: UnpackError| SnapshotError::Complete {
-            layer: name.clone(),
-            source: Box::new(source),
-        };
-        let dir = self.layer_dir(name);
-        let pending: Pending = record::read(&dir, PENDING)?.unwrap_or_default();
-        let root = Root::open(&dir.join(FILES))?;
-        let below = self.below(below).map_err(|error| failed(error.into()))?;
-        pending.resolve(&root, below.as_ref()).map_err(failed)?;
-        // The files must be there before the record says so.
-        sync_file_system(&root, &dir)?;
-        let mut index = self.index();
-        if let Some(record) = index.layers.get_mut(name) {
-            record.pending = false;
-            record::write(&dir, record::FILE, record)?;
-        }
-        drop(index);
-        let left = dir.join(PENDING);
-        fs::remove_file(&left).map_err(SnapshotError::io("remove", &left))
-    }
-
-    fn below(&self, layers: &[LayerName]) -> Result<Option<Root>, MountError> {
-        if layers.is_empty() {
-            return Ok(None);
-        }
-        let overlay = Overlay {
-            lower: &self.view_dirs(layers),
-            upper: None,
-            read_only: true,
-        };
-        Ok(Some(Root::from_fd(overlay.mount_detached()?)))
     }
 
     /// Snapshots on a renamed layer must find it again.
@@ -623,101 +556,6 @@ impl Inner {
         }
         Ok(())
     }
-}
-
-/// A directory in `tmp`, removed when dropped.
-#[derive(Debug)]
-struct Temporary {
-    path: Option<PathBuf>,
-}
-
-impl Temporary {
-    fn path(&self) -> &Path {
-        self.path
-            .as_deref()
-            .expect("only rename and delete take the path, and they consume self")
-    }
-
-    fn rename(mut self, to: &Path) -> Result<(), SnapshotError> {
-        fs::rename(self.path(), to).map_err(SnapshotError::io("publish", to))?;
-        self.path = None;
-        Ok(())
-    }
-
-    fn delete(mut self) -> Result<(), SnapshotError> {
-        match self.path.take() {
-            Some(path) => delete_tree(&path),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(path) = self.path.take()
-            && let Err(error) = delete_tree(&path)
-        {
-            tracing::warn!(path = %path.display(), %error, "leftover in the layer store; removed at the next start");
-        }
-    }
-}
-
-fn delete_tree(path: &Path) -> Result<(), SnapshotError> {
-    let root = Root::open(path)?;
-    root.clear_dir(Path::new(""))?;
-    fs::remove_dir(path).map_err(SnapshotError::io("remove", path))
-}
-
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, SnapshotError> {
-    fs::read_dir(dir)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-        .map_err(SnapshotError::io("read", dir))
-}
-
-/// Nobody but root may look at layers: they hold setuid programs of strangers.
-fn make_private_dir(path: &Path) -> Result<(), SnapshotError> {
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(SnapshotError::io("make", path)(error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The root of a layer, which containers see as `/`.
-fn make_root_dir(path: &Path) -> Result<(), SnapshotError> {
-    make_private_dir(path)?;
-    // Not by mkdir's mode, which the umask would cut.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-        .map_err(SnapshotError::io("set the mode of", path))
-}
-
-/// The root directory of a snapshot shows those of its layers, unless
-/// something changes it.
-fn copy_root_attributes(from: &Path, to: &Path) -> Result<(), SnapshotError> {
-    let metadata = Root::open(from)?.metadata(Path::new(""))?;
-    let target = Root::open(to)?;
-    let attributes = Attributes {
-        uid: metadata.uid,
-        gid: metadata.gid,
-        mode: Some(metadata.mode),
-        mtime: Some(metadata.mtime_spec()),
-        xattrs: &[],
-    };
-    apply_attributes(target.as_fd(), &attributes)
-        .map_err(|errno| SnapshotError::io("set attributes of", to)(errno.into()))
-}
-
-fn sync_file_system(root: &Root, path: &Path) -> Result<(), SnapshotError> {
-    rustix::fs::syncfs(root).map_err(|errno| SnapshotError::io("sync", path)(errno.into()))
-}
-
-/// Identifies the running boot of the machine (proc_sys_kernel(5)).
-fn boot_id() -> Result<String, SnapshotError> {
-    let path = Path::new("/proc/sys/kernel/random/boot_id");
-    fs::read_to_string(path)
-        .map(|id| id.trim().to_owned())
-        .map_err(SnapshotError::io("read", path))
 }
 
 #[cfg(test)]

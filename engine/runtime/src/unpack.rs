@@ -83,6 +83,8 @@ struct Extractor<'a> {
     pending: Pending,
     buffer: Vec<u8>,
     extracted: Extracted,
+    /// Whether an entry set the attributes of the root itself.
+    describes_root: bool,
 }
 
 impl<'a> Extractor<'a> {
@@ -95,15 +97,12 @@ impl<'a> Extractor<'a> {
             pending: Pending::default(),
             buffer: vec![0; COPY_BUFFER_BYTES],
             extracted: Extracted::default(),
+            describes_root: false,
         }
     }
 
     /// Extracts all entries; the archive is read to its end.
     fn run<R: Read>(&mut self, tar: &mut TarReader<R>) -> Result<(), UnpackError> {
-        if self.form == Form::Layer {
-            // Until an entry of its own describes it.
-            self.pending.add_directory(Path::new(""))?;
-        }
         while let Some(entry) = tar.next_entry()? {
             self.extracted.entries += 1;
             self.entry(&entry, tar)?;
@@ -124,6 +123,7 @@ impl<'a> Extractor<'a> {
         self.pending.settle(&entry.path);
         if entry.path.as_os_str().is_empty() {
             self.parent.close()?;
+            self.describes_root = true;
             let root = self.root.open_dir(Path::new(""))?;
             return self.finish(root.as_fd(), entry);
         }

@@ -23,6 +23,10 @@ pub(super) struct LayerRecord {
     /// Whether work of [`crate::unpack`] is left for its first use.
     #[serde(default)]
     pub(super) pending: bool,
+    /// Its archive says nothing of the root directory: a container sees the
+    /// one of the layers below.
+    #[serde(default)]
+    pub(super) root_from_below: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,8 +30,7 @@ const NAME_BYTES_MAX: usize = 8 << 20;
 /// Work left over from unpacking one layer.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pending {
-    /// Directories that were made without an entry of their own; the empty
-    /// path is the layer's root.
+    /// Directories that were made without an entry of their own.
     directories: BTreeSet<RawPath>,
     /// Path of the link → position in the archive and target.
     links: BTreeMap<RawPath, (u64, RawPath)>,

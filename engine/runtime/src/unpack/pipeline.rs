@@ -38,6 +38,14 @@ pub fn extract(
     })
 }
 
+/// A layer's files, in overlay form, and what they still need.
+pub(crate) struct LayerFiles {
+    pub(crate) extracted: Extracted,
+    pub(crate) pending: Pending,
+    /// Whether the archive set the attributes of the root directory.
+    pub(crate) describes_root: bool,
+}
+
 /// Extracts a layer in overlay form and checks its diff_id.
 pub(crate) fn unpack_layer(
     root: &Root,
@@ -45,7 +53,7 @@ pub(crate) fn unpack_layer(
     compressed: impl Read + Send,
     media_type: &MediaType,
     limits: Limits,
-) -> Result<(Extracted, Pending), UnpackError> {
+) -> Result<LayerFiles, UnpackError> {
     let decoder = Decoder::new(compressed, Some(media_type), limits)?;
     let options = Options {
         limits,
@@ -67,7 +75,11 @@ pub(crate) fn unpack_layer(
                 got: Box::new(got),
             });
         }
-        Ok((extractor.extracted, extractor.pending))
+        Ok(LayerFiles {
+            extracted: extractor.extracted,
+            pending: extractor.pending,
+            describes_root: extractor.describes_root,
+        })
     })
 }
 

@@ -187,8 +187,8 @@ impl Arena {
             &media_type,
             Limits::default(),
         );
-        if let Ok((_, pending)) = unpacked {
-            let _ = pending.resolve(&root, None);
+        if let Ok(layer) = unpacked {
+            let _ = layer.pending.resolve(&root, None);
         }
         self.check();
         fs::remove_dir_all(&inside).unwrap();
