@@ -6,6 +6,7 @@
 mod build;
 mod cli;
 mod harness;
+mod network;
 mod push_pull;
 mod registry_kill;
 mod run;
