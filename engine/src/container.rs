@@ -19,6 +19,7 @@ pub(crate) mod ports;
 pub(crate) mod refusal;
 pub(crate) mod restart;
 pub(crate) mod restore;
+pub(crate) mod run;
 pub(crate) mod signal;
 pub(crate) mod spec;
 pub(crate) mod start;

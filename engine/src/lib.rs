@@ -9,6 +9,7 @@
 //! Must not contain: Dockerfile or LLB details, registry tables.
 
 mod archive;
+mod blocking;
 mod clock;
 mod config;
 mod container;

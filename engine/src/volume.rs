@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use engine_api::{MountPoint, Volume, VolumeUsage};
 use runtime::root::{CopyOptions, Root};
 
+use crate::blocking::blocking;
 use crate::clock;
-use crate::container::actor::blocking;
 use crate::core::Core;
 use crate::db::VolumeRow;
 use crate::error::{EngineError, Result};

@@ -11,18 +11,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_api::HostConfig;
-use runtime::monitor::{ExitStatus, Monitor, MonitorEvent, MonitorReader, MonitorWriter};
-use time::OffsetDateTime;
+use runtime::monitor::{ExitStatus, Monitor, MonitorWriter};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::run::{Run, ended, exit_record};
 use super::state::{Change, Exit, State};
 use super::{Container, View, restart, signal, start};
+use crate::blocking::blocking;
 use crate::clock;
 use crate::core::Core;
 use crate::db::NetworkRow;
-use crate::error::{EngineError, Result, chain};
+use crate::error::{EngineError, Result};
 
 /// Commands that may wait for one container.
 const COMMANDS_MAX: usize = 64;
@@ -69,36 +69,6 @@ pub(crate) enum Command {
         volumes: bool,
         reply: Reply<()>,
     },
-}
-
-/// What exists only while the process does.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) writer: MonitorWriter,
-    exit: JoinHandle<Option<ExitStatus>>,
-}
-
-impl Run {
-    /// Watches a started monitor until its end. Output is not asked for here:
-    /// the monitor writes the log, and each attached client has its own
-    /// connection, so a client that stalls cannot hide the exit.
-    pub(crate) fn watch(monitor: Monitor) -> Self {
-        let (reader, writer) = monitor.split();
-        Self {
-            writer,
-            exit: tokio::spawn(exit_of(reader)),
-        }
-    }
-}
-
-async fn exit_of(mut reader: MonitorReader) -> Option<ExitStatus> {
-    loop {
-        match reader.next().await {
-            Some(MonitorEvent::Exited(status)) => return Some(status),
-            Some(_) => {}
-            None => return None,
-        }
-    }
 }
 
 /// The handle's ends and the actor's ends of the channels between them.
@@ -566,54 +536,9 @@ pub(crate) fn emit(
         .emit("container", action, container.id.as_str(), attributes);
 }
 
-fn exit_record(status: Option<ExitStatus>, started_at: Option<OffsetDateTime>) -> Exit {
-    match status {
-        Some(status) => Exit {
-            code: status.code,
-            oom_killed: status.oom_killed,
-            error: String::new(),
-            started_at,
-            finished_at: Some(status.finished_at),
-        },
-        None => Exit {
-            code: 255,
-            oom_killed: false,
-            error: "the container's monitor was killed".to_owned(),
-            started_at,
-            finished_at: Some(clock::now()),
-        },
-    }
-}
-
-/// Waits for the end of the process; for ever without one.
-async fn ended(run: &mut Option<Run>) -> Option<ExitStatus> {
-    match run {
-        Some(run) => (&mut run.exit).await.ok().flatten(),
-        None => std::future::pending().await,
-    }
-}
-
 async fn due(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Runs blocking work of the runtime off the async threads.
-pub(crate) async fn blocking<T, E>(
-    work: impl FnOnce() -> std::result::Result<T, E> + Send + 'static,
-) -> Result<T>
-where
-    T: Send + 'static,
-    E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            let error: Box<dyn std::error::Error + Send + Sync> = error.into();
-            Err(EngineError::Internal(chain(&*error)))
-        }
-        Err(error) => Err(EngineError::internal("blocking task", error)),
     }
 }

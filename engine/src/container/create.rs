@@ -11,11 +11,12 @@ use runtime::root::Root;
 use runtime::snapshot::LayerName;
 use runtime::spec::{Propagation, Rootfs};
 
-use super::actor::{Actor, blocking, channels, emit};
+use super::actor::{Actor, channels, emit};
 use super::mounts::{PlannedMount, PlannedSource};
 use super::spec::SpecInput;
 use super::state::State;
 use super::{Container, View, files, merge, mounts, ports, refusal, spec, start};
+use crate::blocking::blocking;
 use crate::clock;
 use crate::core::Core;
 use crate::db::{ContainerRow, NetworkRow};

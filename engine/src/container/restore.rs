@@ -11,10 +11,12 @@ use std::sync::Arc;
 use runtime::monitor::{ExitStatus, Monitor};
 use runtime::ports::PortMapping;
 
-use super::actor::{Actor, Run, blocking, channels};
+use super::actor::{Actor, channels};
 use super::create::cgroup_path;
+use super::run::Run;
 use super::state::{Exit, State};
 use super::{Container, View, restart, start};
+use crate::blocking::blocking;
 use crate::clock;
 use crate::core::Core;
 use crate::db::{ContainerRow, NetworkRow};

@@ -16,12 +16,13 @@ use runtime::ports::PortMapping;
 use runtime::spec::{Device, DeviceKind, Namespace, Rootfs};
 use tokio::sync::oneshot;
 
-use super::actor::{Run, blocking};
 use super::files::NameFiles;
 use super::mounts::{self, PlannedMount, PlannedSource};
 use super::ports::{self, PortPlan};
+use super::run::Run;
 use super::spec::{self, Net, SpecInput};
 use super::{Container, View};
+use crate::blocking::blocking;
 use crate::core::Core;
 use crate::db::NetworkRow;
 use crate::error::{EngineError, Result, chain};

@@ -183,7 +183,7 @@ pub(super) async fn sizes(core: &Core, id: &str) -> Result<(i64, i64)> {
     let container = core.containers.find(id)?;
     let layers = core.host.layers.clone();
     let key = id.to_owned();
-    let rw = crate::container::actor::blocking(move || {
+    let rw = crate::blocking::blocking(move || {
         layers
             .get(&key)
             .map(|snapshot| volume::disk_usage(&snapshot.upper))

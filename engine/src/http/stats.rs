@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 
 use super::answer::{self, Answer};
 use super::request::Request;
+use crate::blocking::blocking;
 use crate::clock;
 use crate::container::Container;
-use crate::container::actor::blocking;
 use crate::core::Core;
 use crate::error::Result;
 

@@ -12,8 +12,8 @@ use runtime::snapshot::LayerName;
 
 use super::progress::{Counted, Meter, Sink};
 use super::store::{canonical, event, layer_name};
+use crate::blocking::blocking;
 use crate::clock;
-use crate::container::actor::blocking;
 use crate::core::Core;
 use crate::db::{LayerRow, NewImage};
 use crate::error::{EngineError, Result, chain};

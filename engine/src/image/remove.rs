@@ -7,8 +7,8 @@ use oci::Reference;
 use runtime::snapshot::LayerName;
 
 use super::store::{Image, canonical, event, layer_name};
+use crate::blocking::blocking;
 use crate::clock;
-use crate::container::actor::blocking;
 use crate::core::Core;
 use crate::error::{EngineError, Result};
 use crate::filters::Filters;

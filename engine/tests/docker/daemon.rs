@@ -78,6 +78,17 @@ impl Daemon {
         self.dir.path().join(name)
     }
 
+    /// Memory of the engine's process in KiB.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let pid = self.process.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     pub(crate) fn docker(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command

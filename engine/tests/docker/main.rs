@@ -574,3 +574,39 @@ fn networks_are_private_shared_or_the_hosts() {
     assert!(error.contains("network absent not found"), "{error}");
     assert_eq!(shown(&["ps", "-aq", "--no-trunc"]).lines().count(), 1);
 }
+
+#[test]
+fn a_client_that_does_not_read_holds_nothing_else_back() {
+    let daemon = Daemon::start();
+    let image = daemon.image.as_str();
+    daemon.ok(&["run", "-d", "--name", "box", image, "sleep", "1000"]);
+    let (status, body) = daemon.request(
+        "POST",
+        "/containers/box/exec",
+        r#"{"AttachStdout":true,"Cmd":["sh","-c","yes > /proc/self/fd/1"]}"#,
+    );
+    assert_eq!(status, 201, "{body}");
+    let created: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let id = created["Id"].as_str().unwrap();
+    let before = daemon.memory_kib();
+    let mut stalled = UnixStream::connect(daemon.socket()).unwrap();
+    write!(
+        stalled,
+        "POST /exec/{id}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+         Content-Length: 2\r\n\r\n{{}}"
+    )
+    .unwrap();
+    let mut head = [0; 64];
+    stalled.read_exact(&mut head).unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    for _ in 0..20 {
+        assert_eq!(daemon.ok(&["exec", "box", "echo", "alive"]), "alive");
+    }
+    assert!(
+        daemon.memory_kib() < before + 32 * 1024,
+        "output is buffered without bound"
+    );
+    // It leaves: the process is still there and can be ended.
+    drop(stalled);
+    daemon.ok(&["rm", "-f", "box"]);
+}
