@@ -96,6 +96,9 @@ pub(crate) trait BlobStore: Send + Sync + fmt::Debug {
 
     fn open(&self, key: &ObjectKey) -> Result<Arc<dyn ObjectReader>, StoreError>;
 
+    /// What [`ObjectWriter::seal`] put on the object; `None` when it was never sealed.
+    fn seal_of(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, StoreError>;
+
     /// Removes an object; one that is not there counts as removed.
     fn remove(&self, key: &ObjectKey) -> Result<(), StoreError>;
 
@@ -119,6 +122,10 @@ pub(crate) trait ObjectWriter: Send {
 
     /// Makes everything written so far survive the loss of power.
     fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// As `sync`, and keeps `record` with the object, as durable as its bytes.
+    /// `false` when the store cannot keep records; then nothing was synced.
+    fn seal(&mut self, record: &[u8]) -> Result<bool, StoreError>;
 }
 
 /// An object being read.

@@ -8,6 +8,7 @@
 mod blobs;
 mod cache;
 mod error;
+mod instance;
 mod listing;
 mod manifests;
 mod repositories;

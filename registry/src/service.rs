@@ -17,7 +17,7 @@ use crate::{
     http,
     metrics::Metrics,
     sweep,
-    usecase::Uploads,
+    usecase::{self, Uploads},
 };
 
 /// Why a registry cannot be opened.
@@ -29,6 +29,8 @@ pub enum OpenError {
     Database { path: String, source: DbError },
     #[error("cannot open the blob storage {path}")]
     Storage { path: String, source: StoreError },
+    #[error("cannot recover from a loss of power: {reason}")]
+    Recovery { reason: String },
     #[error("cannot set up authentication")]
     Auth(#[from] AuthSetupError),
     #[error("public URL {0:?} is not of the form http(s)://host[:port] without a path")]
@@ -109,6 +111,7 @@ impl Registry {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
+        recover(&service).await?;
         service.tasks.spawn(sweep::run(Arc::clone(&service)));
         Ok(Self {
             service,
@@ -162,8 +165,28 @@ impl Registry {
         self.service.stop.cancel();
         self.service.tasks.close();
         self.service.tasks.wait().await;
+        let boot_id = self.service.uploads.boot_id.clone();
+        if let Err(error) = self.service.db.system_end_run(boot_id).await {
+            tracing::warn!(%error, "the next start checks all blobs, as after a loss of power");
+        }
         self.service.db.close().await;
     }
+}
+
+/// Before the first request: after a loss of power, finds what was acknowledged.
+async fn recover(service: &Arc<Service>) -> Result<(), OpenError> {
+    let boot_id = &service.uploads.boot_id;
+    let failed = |reason: String| OpenError::Recovery { reason };
+    let lost = service.db.system_power_was_lost(boot_id).await;
+    if lost.map_err(|error| failed(error.to_string()))? {
+        tracing::info!("the last run did not end in order: looking for blobs it acknowledged");
+        let adopted = usecase::adopt(service)
+            .await
+            .map_err(|error| failed(error.message))?;
+        tracing::info!(blobs = adopted, "recovered after a loss of power");
+    }
+    let begun = service.db.system_begin_run(boot_id.clone()).await;
+    begun.map_err(|error| failed(error.to_string()))
 }
 
 fn open_store(directory: &Path) -> Result<Arc<dyn BlobStore>, OpenError> {
@@ -186,3 +209,7 @@ fn check_public_url(url: &str) -> Result<(), OpenError> {
         _ => Err(OpenError::PublicUrl(url.to_owned())),
     }
 }
+
+#[cfg(test)]
+#[path = "service/tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@ mod commit;
 mod manifest;
 mod upload;
 
+pub(crate) use commit::adopt;
 pub(crate) use manifest::{PutManifest, Stored, put_manifest, too_large};
 pub(crate) use upload::{
     Chunk, Finish, Uploads, append, cancel, finish, location, range_header, single, start, status,

@@ -10,6 +10,7 @@ use super::{BlobStore, DiskStore, ObjectKey, StoreError};
 fn conforms(open: impl Fn() -> Box<dyn BlobStore>) {
     bytes_come_back(open().as_ref());
     writing_goes_on_where_it_was_recorded(&open);
+    seals_stay_with_their_objects(&open);
     removed_means_gone(open().as_ref());
     keys_are_never_used_twice(open().as_ref());
     listing_shows_what_was_written(&open);
@@ -64,6 +65,18 @@ fn writing_goes_on_where_it_was_recorded(open: &impl Fn() -> Box<dyn BlobStore>)
         store.resume(&lease, 6),
         Err(StoreError::Missing(_))
     ));
+}
+
+fn seals_stay_with_their_objects(open: &impl Fn() -> Box<dyn BlobStore>) {
+    let store = open();
+    let (lease, mut writer) = store.create().unwrap();
+    writer.write(&[Bytes::from_static(b"x")]).unwrap();
+    assert_eq!(store.seal_of(lease.key()).unwrap(), None);
+    let sealed = writer.seal(b"first").unwrap() && writer.seal(b"second").unwrap();
+    let found = open().seal_of(lease.key()).unwrap();
+    assert_eq!(found, sealed.then(|| b"second".to_vec()));
+    let absent = store.seal_of(&ObjectKey::random());
+    assert!(matches!(absent, Err(StoreError::Missing(_))));
 }
 
 fn removed_means_gone(store: &dyn BlobStore) {

@@ -11,7 +11,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, IoSlice, Write},
+    io::{self, IoSlice},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
@@ -27,6 +27,10 @@ use super::{BlobStore, Lease, Leases, ObjectKey, ObjectReader, ObjectWriter, Sto
 
 /// Files made at a time: one directory sync for so many uploads.
 const RESERVE: usize = 16;
+/// Extended attribute that holds an object's seal.
+const SEAL: &str = "user.carrack.seal";
+/// Largest seal that is read: ext4 keeps no larger attribute, in bytes.
+const SEAL_BYTES_MAX: usize = 4096;
 /// Slices per vectored write (IOV_MAX is 1024).
 const SLICES_MAX: usize = 256;
 
@@ -156,6 +160,19 @@ impl BlobStore for DiskStore {
         Ok(Arc::new(DiskReader { file }))
     }
 
+    fn seal_of(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>, StoreError> {
+        let file = File::open(self.path(key)).map_err(|error| missing(key, error))?;
+        let mut record = vec![0; SEAL_BYTES_MAX];
+        match rustix::fs::fgetxattr(&file, SEAL, record.as_mut_slice()) {
+            Ok(count) => {
+                record.truncate(count);
+                Ok(Some(record))
+            }
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(None),
+            Err(error) => Err(StoreError::from_io(error.into())),
+        }
+    }
+
     fn remove(&self, key: &ObjectKey) -> Result<(), StoreError> {
         match fs::remove_file(self.path(key)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -238,18 +255,33 @@ impl ObjectWriter for DiskWriter {
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.file.flush().map_err(StoreError::from_io)?;
-        match self.file.sync_data() {
-            Ok(()) => Ok(()),
-            Err(error) => match StoreError::from_io(error) {
-                StoreError::Full => Err(StoreError::Full),
-                error => {
-                    tracing::error!(%error, "syncing a blob failed; uploads stop");
-                    self.broken.store(true, Ordering::Relaxed);
-                    Err(StoreError::Broken)
-                }
-            },
+        let result = self.file.sync_data();
+        self.synced(result)
+    }
+
+    fn seal(&mut self, record: &[u8]) -> Result<bool, StoreError> {
+        let flags = rustix::fs::XattrFlags::empty();
+        match rustix::fs::fsetxattr(&self.file, SEAL, record, flags) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::TOOBIG | Errno::RANGE) => return Ok(false),
+            Err(error) => return Err(StoreError::from_io(error.into())),
         }
+        // fdatasync may leave attributes out.
+        let result = self.file.sync_all();
+        self.synced(result).map(|()| true)
+    }
+}
+
+impl DiskWriter {
+    fn synced(&self, result: io::Result<()>) -> Result<(), StoreError> {
+        result.map_err(|error| match StoreError::from_io(error) {
+            StoreError::Full => StoreError::Full,
+            error => {
+                tracing::error!(%error, "syncing a blob failed; uploads stop");
+                self.broken.store(true, Ordering::Relaxed);
+                StoreError::Broken
+            }
+        })
     }
 }
 

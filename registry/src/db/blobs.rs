@@ -73,6 +73,7 @@ impl Database {
     /// Makes an uploaded blob visible in `repo` and ends its upload session, in one commit.
     ///
     /// `damaged` is set when the caller found the stored object of this digest unusable.
+    /// `Lazy` is for sealed objects, which are found again without this commit.
     pub(crate) async fn commit_blob(
         &self,
         repo: Repository,
@@ -80,8 +81,9 @@ impl Database {
         blob: BlobRow,
         upload: Option<String>,
         damaged: bool,
+        durability: Durability,
     ) -> Result<Placement, DbError> {
-        self.write(Durability::Durable, move |connection| {
+        self.write(durability, move |connection| {
             Box::pin(async move {
                 let repo_id = repositories::ensure(connection, &repo).await?;
                 let placement = place(connection, &digest, blob, damaged).await?;
@@ -140,6 +142,44 @@ impl Database {
             })
         })
         .await
+    }
+
+    /// Makes every commit so far durable, by a change of its own.
+    pub(crate) async fn system_flush(&self, repo: Repository) -> Result<(), DbError> {
+        self.write(Durability::Durable, move |connection| {
+            Box::pin(async move {
+                sqlx::query("UPDATE repositories SET last_push_at = $2 WHERE path = $1")
+                    .bind(repo.as_str())
+                    .bind(now_micros())
+                    .execute(&mut *connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The upload session whose object this is.
+    pub(crate) async fn system_upload_of(
+        &self,
+        key: &ObjectKey,
+    ) -> Result<Option<String>, DbError> {
+        let mut connection = self.read().await?;
+        let row = sqlx::query("SELECT id FROM uploads WHERE object_key = $1")
+            .bind(key.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
+        row.map(|row| Ok(row.try_get(0)?)).transpose()
+    }
+
+    /// Whether a blob's row names this object.
+    pub(crate) async fn system_is_blob(&self, key: &ObjectKey) -> Result<bool, DbError> {
+        let mut connection = self.read().await?;
+        let row = sqlx::query("SELECT 1 FROM blobs WHERE object_key = $1")
+            .bind(key.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
+        Ok(row.is_some())
     }
 
     /// Which of `keys` belong to a blob or to an unfinished upload.

@@ -25,7 +25,8 @@ fn row(payload: &[u8]) -> BlobRow {
 
 async fn push(db: &Database, name: &str, payload: &[u8]) -> Placement {
     let digest = Digest::sha256(payload);
-    db.commit_blob(repo(name), digest, row(payload), None, false)
+    let durable = Durability::Durable;
+    db.commit_blob(repo(name), digest, row(payload), None, false, durable)
         .await
         .unwrap()
 }

@@ -51,7 +51,7 @@ pub(super) async fn get(
             return Err(ApiError::new(
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 "RANGE_INVALID",
-                format!("the blob has {size} bytes, the range begins after them"),
+                format!("the blob has {size} bytes and none of them is in this range"),
             )
             .with_header(CONTENT_RANGE, &format!("bytes */{size}")));
         }

@@ -30,9 +30,8 @@ pub(super) fn wanted(header: Option<&str>, size: u64) -> Wanted {
         (Ok(None), Ok(Some(tail))) if size > 0 => Wanted::Part(size.saturating_sub(tail)..size),
         (Ok(None), Ok(Some(_))) => Wanted::Outside,
         (Ok(Some(first)), Ok(last)) => {
-            if last.is_some_and(|last| last < first) {
-                Wanted::Whole
-            } else if first >= size {
+            // A last byte before the first may be ignored or rejected; rejecting tells.
+            if first >= size || last.is_some_and(|last| last < first) {
                 Wanted::Outside
             } else {
                 let end = last.map_or(size, |last| last.saturating_add(1).min(size));

@@ -37,7 +37,7 @@ const REHASH_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Uploads {
     busy: Arc<Mutex<HashSet<String>>>,
-    boot_id: String,
+    pub(crate) boot_id: String,
 }
 
 /// Holds a session for one request.
@@ -380,7 +380,7 @@ async fn open(
     }
 }
 
-fn rehash(
+pub(super) fn rehash(
     store: &dyn crate::content::BlobStore,
     key: &ObjectKey,
     algorithm: Algorithm,

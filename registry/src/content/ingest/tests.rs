@@ -27,6 +27,10 @@ impl ObjectWriter for Memory {
     fn sync(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    fn seal(&mut self, _: &[u8]) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 }
 
 async fn check(frames: Vec<Vec<u8>>, room: usize, bytes_max: u64, expected: &str) {
