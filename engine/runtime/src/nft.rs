@@ -12,7 +12,7 @@ mod dump;
 mod expression;
 
 pub(crate) use batch::{Batch, Chain, ChainKind, DataType, Element, Hook, Set};
-pub(crate) use dump::{Event, Tables, parse_event};
+pub(crate) use dump::{Tables, table_of_event};
 pub(crate) use expression::{Expression, Operator, PayloadBase, Register, meta};
 
 /// Bit of the multicast group that announces changes (`NFNLGRP_NFTABLES` is group 7).

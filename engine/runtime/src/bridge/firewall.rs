@@ -82,6 +82,11 @@ impl Firewall {
         Ok(firewall)
     }
 
+    /// The number by which the kernel names our changes in notifications.
+    pub(super) fn port(&self) -> Result<u32, NetError> {
+        self.socket.port().map_err(during("open nf_tables"))
+    }
+
     /// Accepting a packet here does not keep a chain of somebody else from
     /// dropping it; that cannot be repaired from here, only told.
     fn warn_of_drops(&mut self) {

@@ -57,6 +57,7 @@ impl Bridge {
             .filter_map(|link| cfg.address_of(&link.name))
             .collect();
         let eventfd = |error: rustix::io::Errno| NetError::io("make event counter", error.into());
+        let own_port = firewall.port()?;
         let wake = eventfd_pair().map_err(eventfd)?;
         let shared = Arc::new(Shared {
             bridge_index,
@@ -76,6 +77,7 @@ impl Bridge {
             shared: Arc::clone(&shared),
             links,
             rules,
+            own_port,
             wake: wake.1.into(),
         };
         bridge.spawn("bridge-watch", move || watcher.run())?;

@@ -4,7 +4,6 @@
 use std::{
     io::Read,
     os::fd::AsFd,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +16,7 @@ use rustix::{
 use super::{lock, shared::Shared};
 use crate::{
     netlink::{Link, NetlinkError, Socket},
-    nft::{Event, parse_event},
+    nft::table_of_event,
 };
 
 /// `RTNLGRP_LINK` as a bit.
@@ -32,6 +31,8 @@ pub(super) struct Watcher {
     pub(super) shared: Arc<Shared>,
     pub(super) links: Socket,
     pub(super) rules: Socket,
+    /// Number of the socket by which we change rules ourselves.
+    pub(super) own_port: u32,
     /// Written to by [`Shared::wake_watcher`].
     pub(super) wake: std::fs::File,
 }
@@ -39,7 +40,6 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Body of the watcher thread; returns when the bridge stops.
     pub(super) fn run(mut self) {
-        let mut touched = false;
         loop {
             let Some((woken, links, rules)) = self.wait() else {
                 return;
@@ -55,7 +55,7 @@ impl Watcher {
                 self.read_links();
             }
             if rules {
-                self.read_rules(&mut touched);
+                self.read_rules();
             }
             self.cut_off();
         }
@@ -90,9 +90,9 @@ impl Watcher {
 
     fn read_links(&mut self) {
         let mut gone = Vec::new();
-        let result = self.links.notifications(|kind, payload| {
-            if kind == libc::RTM_DELLINK
-                && let Ok(link) = Link::parse(payload)
+        let result = self.links.notifications(|frame| {
+            if frame.kind == libc::RTM_DELLINK
+                && let Ok(link) = Link::parse(frame.payload)
             {
                 gone.extend(self.shared.cfg.address_of(&link.name));
             }
@@ -109,20 +109,14 @@ impl Watcher {
         self.shared.changed.notify_all();
     }
 
-    /// `touched` remembers between datagrams that the transaction being
-    /// announced concerns our tables.
-    fn read_rules(&mut self, touched: &mut bool) {
+    fn read_rules(&mut self) {
         let mut foreign = false;
-        let table = &self.shared.cfg.table;
-        let result = self
-            .rules
-            .notifications(|kind, payload| match parse_event(kind, payload) {
-                Some(Event::Table(name)) => *touched |= name == *table,
-                Some(Event::Committed { thread }) => {
-                    foreign |= std::mem::take(touched) && !is_own_thread(thread);
-                }
-                None => {}
-            });
+        let table = self.shared.cfg.table.as_str();
+        let own = self.own_port;
+        let result = self.rules.notifications(|frame| {
+            foreign |=
+                frame.port != own && table_of_event(frame.kind, frame.payload) == Some(table);
+        });
         if let Err(error) = &result {
             log_lost(error);
         }
@@ -156,11 +150,4 @@ fn log_lost(error: &NetlinkError) {
             "bridge watcher cannot read events"
         );
     }
-}
-
-/// The kernel reports the thread that made a transaction.
-fn is_own_thread(thread: u32) -> bool {
-    Path::new("/proc/self/task")
-        .join(thread.to_string())
-        .exists()
 }

@@ -155,6 +155,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
+    /// The socket that made the request, also in notifications of its effect.
+    pub(crate) port: u32,
     pub(crate) payload: &'a [u8],
 }
 
@@ -184,7 +186,24 @@ impl<'a> Iterator for Messages<'a> {
                 want: HEADER_BYTES,
             }));
         };
-        let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;
+        let [
+            l0,
+            l1,
+            l2,
+            l3,
+            k0,
+            k1,
+            f0,
+            f1,
+            s0,
+            s1,
+            s2,
+            s3,
+            p0,
+            p1,
+            p2,
+            p3,
+        ] = *header;
         let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
         if length < HEADER_BYTES {
             return Some(Err(DecodeError::BadLength(length)));
@@ -200,6 +219,7 @@ impl<'a> Iterator for Messages<'a> {
             kind: u16::from_ne_bytes([k0, k1]),
             flags: u16::from_ne_bytes([f0, f1]),
             sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+            port: u32::from_ne_bytes([p0, p1, p2, p3]),
             payload: &bytes[HEADER_BYTES..length],
         }))
     }

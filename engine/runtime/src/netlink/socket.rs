@@ -275,16 +275,24 @@ impl Socket {
         }))
     }
 
+    /// The number by which the kernel names this socket in notifications.
+    pub(crate) fn port(&self) -> Result<u32, NetlinkError> {
+        let address = net::getsockname(&self.fd).map_err(failed("read port of"))?;
+        let address =
+            netlink::SocketAddrNetlink::try_from(address).map_err(failed("read port of"))?;
+        Ok(address.pid())
+    }
+
     /// Reads one datagram of notifications.
     ///
     /// # Errors
     /// `ENOBUFS` when notifications were lost: the caller reads everything anew.
     pub(crate) fn notifications(
         &mut self,
-        mut each: impl FnMut(u16, &[u8]),
+        mut each: impl FnMut(Frame<'_>),
     ) -> Result<(), NetlinkError> {
         self.receive(|frame| {
-            each(frame.kind, frame.payload);
+            each(frame);
             Ok(())
         })
     }

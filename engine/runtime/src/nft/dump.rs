@@ -117,27 +117,14 @@ impl Tables<'_> {
     }
 }
 
-/// What a notification says.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// Something of the named table changed.
-    Table(String),
-    /// A transaction ended; the thread that made it.
-    Committed { thread: u32 },
-}
-
-/// Reads a notification; those that do not matter here are `None`.
-pub(crate) fn parse_event(kind: u16, payload: &[u8]) -> Option<Event> {
-    let attributes = Attributes::after(payload, FIXED_BYTES);
+/// The table that a notification is about; `None` for those of no table.
+pub(crate) fn table_of_event(kind: u16, payload: &[u8]) -> Option<&str> {
     if kind == message_kind(MESSAGE_NEW_GENERATION) {
-        let thread = find(attributes, 2).ok()??;
-        return Some(Event::Committed {
-            thread: read_be_u32(thread)?,
-        });
+        return None;
     }
-    // The first attribute of every other object is its table's name.
-    let name = find(attributes, 1).ok()??.strip_suffix(&[0])?;
-    Some(Event::Table(std::str::from_utf8(name).ok()?.to_owned()))
+    // The first attribute of every object is its table's name.
+    let name = find(Attributes::after(payload, FIXED_BYTES), 1).ok()??;
+    std::str::from_utf8(name.strip_suffix(&[0])?).ok()
 }
 
 fn dump_message(operation: u8, family: Family) -> Message {
