@@ -26,7 +26,9 @@ pub(crate) struct Core {
     pub(crate) containers: Index,
     pub(crate) execs: Execs,
     pub(crate) images: Images,
-    /// Ends actors and streams; containers go on.
+    /// Ends streams that would go on for ever: no new requests are taken.
+    pub(crate) closing: CancellationToken,
+    /// Ends the actors; containers go on.
     pub(crate) shutdown: CancellationToken,
     /// Actors, and work that outlives the request that asked for it.
     pub(crate) tasks: TaskTracker,

@@ -97,6 +97,7 @@ impl Engine {
             containers: container::index::Index::default(),
             execs: container::exec::Execs::default(),
             images: image::store::Images::new(config.pulls_max),
+            closing: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
             config,

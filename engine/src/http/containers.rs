@@ -129,7 +129,7 @@ pub(super) async fn one(
     let container = core.containers.find(id)?;
     match (method, action) {
         ("GET", "json") => inspect_one(core, &container, &request).await,
-        ("GET", "logs") => logs::logs(&container, &request),
+        ("GET", "logs") => logs::logs(core, &container, &request),
         ("GET", "top") => top(&container, &request),
         ("GET", "stats") => stats::stats(core, container, &request),
         ("GET", "changes") => Err(unsupported("docker diff")),
@@ -157,7 +157,7 @@ pub(super) async fn one(
             Ok(answer::empty(StatusCode::OK))
         }
         ("POST", "attach") => attach(core, container, request).await,
-        ("POST", "wait") => wait(&container, &request),
+        ("POST", "wait") => wait(core, &container, &request),
         ("POST", "exec") => {
             let (wanted, _) = request.json::<ExecCreateRequest>().await?;
             let exec = exec::create(core, container, wanted)?;
@@ -328,7 +328,7 @@ async fn attach(core: &Arc<Core>, container: Arc<Container>, request: Request) -
         };
         let monitor = tokio::select! {
             monitor = connection => monitor,
-            () = core.shutdown.cancelled() => return client.close().await,
+            () = core.closing.cancelled() => return client.close().await,
         };
         // The container was removed, or could not be started.
         let Ok(monitor) = monitor else {
@@ -342,7 +342,7 @@ async fn attach(core: &Arc<Core>, container: Arc<Container>, request: Request) -
     hijack::take_over(request.into_upgrade(), version, tty, work)
 }
 
-fn wait(container: &Arc<Container>, request: &Request) -> Result<Answer> {
+fn wait(core: &Core, container: &Arc<Container>, request: &Request) -> Result<Answer> {
     let condition = match request.query.text("condition") {
         None | Some("not-running") => WaitFor::NotRunning,
         Some("next-exit") => WaitFor::NextExit,
@@ -353,11 +353,13 @@ fn wait(container: &Arc<Container>, request: &Request) -> Result<Answer> {
     // container once it has it.
     let from = container.view().exits;
     let container = Arc::clone(container);
+    let closing = core.closing.clone();
     let (sender, lines) = mpsc::channel(1);
     tokio::spawn(async move {
         let exit = tokio::select! {
             exit = container.wait(condition, from) => exit,
             () = sender.closed() => return,
+            () = closing.cancelled() => return,
         };
         let answer = ContainerWaitResponse {
             // A start that failed is told to whoever asked for the start.

@@ -13,6 +13,7 @@ use super::request::Request;
 use crate::clock;
 use crate::container::Container;
 use crate::container::spec::log_path;
+use crate::core::Core;
 use crate::error::{EngineError, Result};
 use crate::logs::{Changes, LogQuery, LogReader, Record};
 
@@ -21,7 +22,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// Batches that may wait for the client.
 const BATCHES_MAX: usize = 2;
 
-pub(super) fn logs(container: &Arc<Container>, request: &Request) -> Result<Answer> {
+pub(super) fn logs(core: &Core, container: &Arc<Container>, request: &Request) -> Result<Answer> {
     let query = &request.query;
     let wanted = LogQuery {
         stdout: query.flag("stdout"),
@@ -49,6 +50,7 @@ pub(super) fn logs(container: &Arc<Container>, request: &Request) -> Result<Answ
     let tty = container.config.tty;
     let (sender, chunks) = mpsc::channel(BATCHES_MAX);
     let container = Arc::clone(container);
+    let closing = core.closing.clone();
     tokio::spawn(async move {
         let feed = feed(&container, wanted, follow, &sender, |record, out| {
             write(record, timestamps, tty, out);
@@ -58,6 +60,7 @@ pub(super) fn logs(container: &Arc<Container>, request: &Request) -> Result<Answ
                 tracing::warn!(container.id = %container.id, %error, "read the log");
             },
             () = sender.closed() => {}
+            () = closing.cancelled() => {}
         }
     });
     let framed = !tty && request.version() >= since::MULTIPLEXED_TYPE;

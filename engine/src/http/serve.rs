@@ -51,6 +51,7 @@ pub(crate) async fn serve(
         }
     }
     closing.cancel();
+    core.closing.cancel();
     connections.close();
     let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
     Ok(())

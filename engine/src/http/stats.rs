@@ -27,7 +27,7 @@ pub(super) fn stats(
     let streaming = request.query.flag_or("stream", true);
     let one_shot = request.query.flag("one-shot");
     let (sender, lines) = mpsc::channel(1);
-    let shutdown = core.shutdown.clone();
+    let closing = core.closing.clone();
     tokio::spawn(async move {
         let mut last = CpuStats::default();
         let mut last_read = clock::NEVER.to_owned();
@@ -48,7 +48,7 @@ pub(super) fn stats(
             tokio::select! {
                 () = tokio::time::sleep(PERIOD) => {}
                 () = sender.closed() => return,
-                () = shutdown.cancelled() => return,
+                () = closing.cancelled() => return,
             }
         }
     });

@@ -232,7 +232,7 @@ pub(super) fn events(core: &Arc<Core>, request: &Request) -> Result<Answer> {
     };
     let (since, until) = (moment("since")?, moment("until")?);
     let (past, mut live) = core.events.subscribe();
-    let shutdown = core.shutdown.clone();
+    let closing = core.closing.clone();
     let (sender, lines) = mpsc::channel(64);
     tokio::spawn(async move {
         let nanos =
@@ -261,7 +261,7 @@ pub(super) fn events(core: &Arc<Core>, request: &Request) -> Result<Answer> {
             let event = tokio::select! {
                 event = live.recv() => event,
                 () = &mut late => return,
-                () = shutdown.cancelled() => return,
+                () = closing.cancelled() => return,
                 () = sender.closed() => return,
             };
             // A listener that fell behind is cut off: a gap must not go unseen.

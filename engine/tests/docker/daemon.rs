@@ -66,6 +66,15 @@ impl Daemon {
         std::fs::remove_file(self.socket()).unwrap();
     }
 
+    /// SIGTERM, and waits for its end.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let pid = rustix::process::Pid::from_child(&process);
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+            process.wait().unwrap();
+        }
+    }
+
     pub(crate) fn start_again(&mut self) {
         self.run();
     }
@@ -151,11 +160,7 @@ impl Drop for Daemon {
         for id in String::from_utf8_lossy(&all.stdout).lines() {
             self.output(&["rm", "-f", "-v", id]);
         }
-        if let Some(mut process) = self.process.take() {
-            let pid = rustix::process::Pid::from_child(&process);
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            let _ = process.wait();
-        }
+        self.stop();
         if !std::thread::panicking() {
             self.check_nothing_is_left();
         }

@@ -610,3 +610,78 @@ fn a_client_that_does_not_read_holds_nothing_else_back() {
     drop(stalled);
     daemon.ok(&["rm", "-f", "box"]);
 }
+
+#[test]
+fn a_hostile_registry_gets_errors_and_leaves_nothing() {
+    let daemon = Daemon::start();
+    let repository = daemon.image.trim_end_matches(":1").to_owned();
+    let layers = || {
+        std::fs::read_dir(daemon.path("data/layers/layers"))
+            .unwrap()
+            .count()
+    };
+    daemon.ok(&["rmi", &daemon.image]);
+    for tag in [
+        "bad-json",
+        "bad-null",
+        "bad-count",
+        "bad-size",
+        "bad-short",
+        "bad-layer",
+        "bad-config",
+        "bad-both",
+    ] {
+        let (_, error) = daemon.fails(&["pull", &format!("{repository}:{tag}")]);
+        assert!(!error.contains("panicked"), "{tag}: {error}");
+        assert_eq!(layers(), 0, "{tag} left a layer");
+    }
+    assert_eq!(daemon.ok(&["images", "-q"]), "");
+    daemon.ok(&["pull", "-q", &daemon.image]);
+    assert_eq!(
+        daemon.ok(&["run", "--rm", &daemon.image, "echo", "well"]),
+        "well"
+    );
+}
+
+#[test]
+fn a_follower_does_not_delay_the_end_of_the_engine() {
+    let mut daemon = Daemon::start();
+    let image = daemon.image.clone();
+    daemon.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "box",
+        &image,
+        "sh",
+        "-c",
+        "echo ready; sleep 1000",
+    ]);
+    let mut follower = daemon
+        .docker(&["logs", "-f", "box"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut waiter = daemon
+        .docker(&["wait", "box"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = [0; 6];
+    follower
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut line)
+        .unwrap();
+    let began = std::time::Instant::now();
+    daemon.stop();
+    // Five seconds is what open requests get before they are cut off.
+    assert!(began.elapsed() < std::time::Duration::from_secs(5));
+    follower.wait().unwrap();
+    waiter.wait().unwrap();
+    daemon.start_again();
+    assert_eq!(daemon.ok(&["exec", "box", "echo", "alive"]), "alive");
+}

@@ -54,6 +54,31 @@ impl Image {
         }
     }
 
+    /// Manifests that contradict themselves or their content.
+    fn hostile(&self, tag: &str) -> Vec<u8> {
+        let mut manifest: serde_json::Value = serde_json::from_slice(&self.manifest).unwrap();
+        let layer = manifest["layers"][0].clone();
+        match tag {
+            "bad-json" => return b"{\"schemaVersion\": 2, ".to_vec(),
+            "bad-null" => manifest["layers"] = serde_json::Value::Null,
+            "bad-count" => manifest["layers"] = serde_json::json!([layer, layer]),
+            "bad-size" => manifest["layers"][0]["size"] = (-1).into(),
+            "bad-short" => manifest["layers"][0]["size"] = 100.into(),
+            // The configuration in the layer's place: its diff_id cannot be right.
+            "bad-layer" => {
+                manifest["layers"][0]["digest"] = manifest["config"]["digest"].clone();
+                manifest["layers"][0]["size"] = manifest["config"]["size"].clone();
+            }
+            "bad-config" => {
+                manifest["config"]["digest"] = layer["digest"].clone();
+                manifest["config"]["size"] = layer["size"].clone();
+            }
+            "bad-both" => manifest["manifests"] = serde_json::json!([]),
+            _ => {}
+        }
+        serde_json::to_vec(&manifest).unwrap()
+    }
+
     fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
         let mut lines = BufReader::new(stream.try_clone()?).lines();
         let first = lines.next().transpose()?.unwrap_or_default();
@@ -68,7 +93,9 @@ impl Image {
         let found = [&self.layer, &self.config, &self.manifest]
             .into_iter()
             .find(|data| Digest::sha256(data).to_string() == last);
+        let hostile = self.hostile(last);
         let (kind, data): (&str, &[u8]) = match found {
+            _ if path.contains("/manifests/bad-") => (MANIFEST_TYPE, &hostile),
             _ if path.contains("/manifests/") => (MANIFEST_TYPE, &self.manifest),
             Some(data) => ("application/octet-stream", data),
             None => ("application/json", b"{}"),
