@@ -119,6 +119,10 @@ fn listings_are_the_same_to_the_byte() {
         "echo ready; exec sleep 1000",
     ]));
     assert_eq!(id.len(), 64);
+    wait_for("the first line", || {
+        let logs = output(&mut server.cli(&["logs", "web"]));
+        (logs.stdout == b"ready\n").then_some(())
+    });
     let exited = output(&mut server.cli(&["run", "--name", "done", &image, "sh", "-c", "exit 3"]));
     assert_eq!(exited.status.code(), Some(3));
     // Columns with times that pass are left out: the two calls are not one.
@@ -165,6 +169,7 @@ fn listings_are_the_same_to_the_byte() {
             "done",
         ],
         &["inspect", "-f", "{{json .Config.Labels}}", "web"],
+        &["inspect", "-f", "{{.ID}} {{.HostConfig.NanoCPUs}}", "web"],
         &[
             "inspect",
             "-f",
@@ -442,6 +447,124 @@ fn a_credential_helper_keeps_the_password() {
     assert!(!chain.exists());
     assert_eq!(output(&mut client(&["push", &copy])).status.code(), Some(1));
     run(&mut client(&["rmi", &image, &copy]));
+}
+
+#[test]
+fn files_travel_both_ways() {
+    let (server, image) = start();
+    run(&mut server.cli(&["run", "-d", "--name", "box", &image, "sleep", "1000"]));
+    let here = server.site.dir.join("files");
+    fs::create_dir_all(here.join("tree/sub")).unwrap();
+    fs::write(here.join("tree/sub/file"), b"x".repeat(300_000)).unwrap();
+    std::os::unix::fs::symlink("sub/file", here.join("tree/link")).unwrap();
+    let path = |name: &str| here.join(name).to_str().unwrap().to_owned();
+
+    run(&mut server.cli(&["cp", &path("tree"), "box:/tmp"]));
+    run(&mut server.cli(&["cp", &path("tree/."), "box:/tmp/contents"]));
+    let listed = run(&mut server.cli(&[
+        "exec",
+        "box",
+        "sh",
+        "-c",
+        "cd /tmp; find tree contents | sort; wc -c <contents/link",
+    ]));
+    assert_eq!(
+        listed,
+        "contents\ncontents/link\ncontents/sub\ncontents/sub/file\n\
+         tree\ntree/link\ntree/sub\ntree/sub/file\n300000"
+    );
+
+    run(&mut server.cli(&["cp", "box:/tmp/tree", &path("ours")]));
+    run(&mut server.docker(&["cp", "-q", "box:/tmp/tree", &path("theirs")]));
+    run(Command::new("diff").args(["-r", "--no-dereference", &path("ours"), &path("theirs")]));
+    let link = fs::read_link(here.join("ours/link")).unwrap();
+    assert_eq!(link.to_str(), Some("sub/file"));
+
+    let sent = output(&mut server.cli(&["cp", "box:/tmp/tree/sub", "-"]));
+    assert!(sent.stdout.starts_with(b"sub/"));
+    for (arguments, part) in [
+        (
+            ["cp", "box:/absent", "x"],
+            "Could not find the file /absent",
+        ),
+        (["cp", "absent:/x", "x"], "No such container: absent"),
+        (
+            ["cp", "box:/tmp/tree", &path("tree/sub/file")],
+            "cannot copy directory",
+        ),
+        (
+            ["cp", "a", "b"],
+            "must specify at least one container source",
+        ),
+    ] {
+        let failed = output(&mut server.cli(&arguments));
+        assert_eq!(failed.status.code(), Some(1), "{arguments:?}");
+        assert!(
+            text(&failed.stderr).contains(part),
+            "{}",
+            text(&failed.stderr)
+        );
+    }
+    run(&mut server.cli(&["rm", "-f", "box"]));
+}
+
+#[test]
+fn what_happens_and_what_is_used() {
+    let (server, image) = start();
+    run(&mut server.cli(&[
+        "run", "-d", "--name", "box", "-m", "64m", &image, "sleep", "1000",
+    ]));
+    let stats = run(&mut server.cli(&[
+        "stats",
+        "--no-stream",
+        "--format",
+        "{{.Name}} {{.MemUsage}} {{.PIDs}}",
+    ]));
+    assert!(
+        stats.starts_with("box ") && stats.ends_with("/ 64MiB 1"),
+        "{stats}"
+    );
+    let top = both(&server, &["top", "box"]);
+    assert!(text(&top.stdout).contains("sleep 1000"));
+    run(&mut server.cli(&["rm", "-f", "box"]));
+    let events = run(&mut server.cli(&[
+        "events",
+        "--since",
+        "1h",
+        "--until",
+        "0s",
+        "-f",
+        "type=container",
+        "--format",
+        "{{.Action}} {{.Actor.Attributes.name}}",
+    ]));
+    for event in ["create box", "start box", "die box", "destroy box"] {
+        assert!(
+            events.lines().any(|line| line == event),
+            "{event} in {events}"
+        );
+    }
+    both(
+        &server,
+        &["history", "--format", "{{.CreatedBy}} {{.Size}}", &image],
+    );
+    both(
+        &server,
+        &["version", "-f", "{{.Server.APIVersion}} {{.Server.Os}}"],
+    );
+    both(
+        &server,
+        &["info", "-f", "{{.Name}} {{.Images}} {{.OSType}}"],
+    );
+    both(
+        &server,
+        &[
+            "system",
+            "df",
+            "--format",
+            "{{.Type}} {{.TotalCount}} {{.Active}}",
+        ],
+    );
 }
 
 #[test]

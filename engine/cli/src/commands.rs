@@ -75,6 +75,8 @@ pub enum Command {
     Cp(cp::Cp),
     /// Create a container without starting it
     Create(Box<run::Create>),
+    /// Show the steps that made an image
+    History(images::History),
     /// Show details of containers, images, networks and volumes as JSON
     Inspect(inspect::Inspect),
     /// Send a signal to containers
@@ -151,6 +153,7 @@ impl Command {
             Self::Attach(command) => command.run(ctx).await,
             Self::Cp(command) => command.run(ctx).await,
             Self::Create(command) => command.run(ctx).await,
+            Self::History(command) => command.run(ctx).await,
             Self::Inspect(command) => command.run(ctx, None).await,
             Self::Kill(command) => command.run(ctx).await,
             Self::Pause(command) => command.run(ctx).await,

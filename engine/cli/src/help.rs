@@ -27,8 +27,9 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Commands on containers and images",
         &[
-            "attach", "cp", "create", "events", "inspect", "kill", "pause", "port", "rename",
-            "restart", "rm", "rmi", "start", "stats", "stop", "tag", "top", "unpause", "wait",
+            "attach", "cp", "create", "events", "history", "inspect", "kill", "pause", "port",
+            "rename", "restart", "rm", "rmi", "start", "stats", "stop", "tag", "top", "unpause",
+            "wait",
         ],
     ),
     ("Help", &["completion"]),

@@ -1,7 +1,7 @@
 //! `images`, `rmi`, `tag` and `carrack image …`.
 
 use clap::{Args, Subcommand};
-use engine_api::{ImageDelete, ImageSummary};
+use engine_api::{ImageDelete, ImageHistory, ImageSummary};
 use http::Method;
 use time::OffsetDateTime;
 
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     client::{Call, Filters, Query, segment},
     error::CliError,
-    format::{Listing, short_id},
+    format::{Listing, ellipsis, short_id},
     output,
     template::Map,
     units::{ago, go_time, human_size},
@@ -43,6 +43,21 @@ const IMAGES_WITH_DIGEST: Listing = Listing {
     type_name: "image",
     heads: HEADS,
     table: "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+};
+
+/// Characters of a step that the history shows.
+const STEP_CHARS: usize = 45;
+const HISTORY: Listing = Listing {
+    type_name: "history",
+    heads: &[
+        ("Comment", "COMMENT"),
+        ("CreatedAt", "CREATED AT"),
+        ("CreatedBy", "CREATED BY"),
+        ("CreatedSince", "CREATED"),
+        ("ID", "IMAGE"),
+        ("Size", "SIZE"),
+    ],
+    table: "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
 };
 
 /// List images.
@@ -77,6 +92,27 @@ pub struct Images {
     reference: Option<String>,
 }
 
+/// Show the steps that made an image.
+#[derive(Args, Clone, Debug)]
+pub struct History {
+    /// Print as 'table', 'table TEMPLATE', 'json' or by a Go template
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Print sizes and dates for people
+    #[arg(short = 'H', long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    human: bool,
+    /// Do not cut anything
+    #[arg(long)]
+    no_trunc: bool,
+    /// Print only ids
+    #[arg(short, long)]
+    quiet: bool,
+    /// Name or id of the image
+    #[arg(value_name = "IMAGE")]
+    image: String,
+}
+
 /// Remove images.
 #[derive(Args, Clone, Debug)]
 pub struct Rmi {
@@ -105,6 +141,8 @@ pub struct Tag {
 /// Commands on images.
 #[derive(Subcommand, Debug)]
 pub enum ImageCommand {
+    /// Show the steps that made an image
+    History(History),
     /// Show details of images as JSON
     Inspect(Inspect),
     /// List images
@@ -126,6 +164,7 @@ pub enum ImageCommand {
 impl ImageCommand {
     pub(super) async fn run(self, ctx: &Context) -> Result<u8, CliError> {
         match self {
+            Self::History(command) => command.run(ctx).await,
             Self::Inspect(command) => command.run(ctx, Some(Kind::Image)).await,
             Self::Ls(command) => command.run(ctx).await,
             Self::Prune(command) => command.images(ctx).await,
@@ -252,6 +291,66 @@ impl Images {
         };
         row.push("UniqueSize", size(unique));
         row.push("VirtualSize", human_size(image.size, 4));
+        row
+    }
+}
+
+impl History {
+    pub(super) async fn run(self, ctx: &Context) -> Result<u8, CliError> {
+        let path = format!("/images/{}/history", segment(&self.image));
+        let steps: Vec<ImageHistory> = ctx.engine.get(&path, Query::new()).await?;
+        let now = OffsetDateTime::now_utc();
+        let rows: Vec<_> = steps.iter().map(|step| self.row(step, now)).collect();
+        if self.quiet && self.format.is_none() {
+            let ids: String = rows
+                .iter()
+                .filter_map(|row| row.get("ID").map(|id| format!("{id}\n")))
+                .collect();
+            output::print(ids)?;
+            return Ok(0);
+        }
+        output::print(HISTORY.render(self.format.as_deref(), rows)?)?;
+        Ok(0)
+    }
+
+    fn row(&self, step: &ImageHistory, now: OffsetDateTime) -> Map {
+        let by = step.created_by.replace('\t', " ");
+        let created = go_time(step.created)
+            .replace(" +0000 UTC", "Z")
+            .replace(' ', "T");
+        let mut row = HISTORY.row();
+        row.push("Comment", step.comment.as_str());
+        row.push("CreatedAt", created.as_str());
+        row.push(
+            "CreatedBy",
+            if self.no_trunc {
+                by
+            } else {
+                ellipsis(&by, STEP_CHARS)
+            },
+        );
+        row.push(
+            "CreatedSince",
+            if self.human {
+                ago(step.created, now)
+            } else {
+                created
+            },
+        );
+        let id = if self.no_trunc {
+            &step.id
+        } else {
+            short_id(&step.id)
+        };
+        row.push("ID", if step.id == "<missing>" { &step.id } else { id });
+        row.push(
+            "Size",
+            if self.human {
+                human_size(step.size, 3)
+            } else {
+                step.size.to_string()
+            },
+        );
         row
     }
 }

@@ -338,7 +338,7 @@ impl State<'_> {
         const MISSING: &Value = &Value::Missing;
         for name in names {
             current = match current {
-                Value::Map(map) => match map.get(name) {
+                Value::Map(map) => match map.field(name) {
                     Some(value) => value,
                     None if map.type_name().is_some() => {
                         return Err(self.error(place, unknown_field(map, name)));

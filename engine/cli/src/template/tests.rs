@@ -46,6 +46,10 @@ fn fields_and_constants() {
         ("{{.Big}}", "9007199254740993"),
         ("{{.F}}", "2.5"),
         ("{{.Yes}}/{{.No}}", "true/false"),
+        (
+            "{{.ID}} {{.Id}} {{.State.PID}}",
+            "0123456789abcdef 0123456789abcdef 42",
+        ),
         ("{{.Nil}}", "<nil>"),
         ("{{.Absent}}", "<no value>"),
         ("{{.List}}", "[a b c]"),

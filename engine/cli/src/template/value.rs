@@ -59,6 +59,18 @@ impl Map {
             .map(|(_, value)| value)
     }
 
+    /// The value of a field: by its name, else by one that differs in case.
+    /// Docker's formats name Go's fields (`.ID`, `.APIVersion`), which the
+    /// API writes otherwise (`Id`, `ApiVersion`).
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        self.get(name).or_else(|| {
+            let mut others = self.entries.iter().filter(|_| self.type_name.is_none());
+            others
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
+        })
+    }
+
     /// Adds a key at the end; the caller keeps keys unique.
     pub fn push(&mut self, key: impl Into<String>, value: impl Into<Value>) {
         self.entries.push((key.into(), value.into()));
