@@ -131,10 +131,23 @@ impl Bridge {
                 subnet: shared.cfg.subnet,
             });
         }
+        let mut asked = false;
+        let result = self.wait_for_address(address, &mut asked);
+        if asked && result.is_err() {
+            // Whatever is made for us from here on is for anybody.
+            lock(&shared.state).abandon(address);
+            shared.changed.notify_all();
+        }
+        result
+    }
+
+    /// Waits for a namespace with that address; `asked` tells whether one was
+    /// ordered.
+    fn wait_for_address(&self, address: Ipv4Addr, asked: &mut bool) -> Result<OwnedFd, NetError> {
+        let shared = &self.shared;
         let deadline = Instant::now() + ADDRESS_PATIENCE;
         let mut state = lock(&shared.state);
         let failures = state.failures;
-        let mut asked = false;
         loop {
             if state.stopping {
                 return Err(NetError::Stopped);
@@ -145,20 +158,12 @@ impl Bridge {
             match state.slots.get(&address) {
                 None => {
                     state.ask(address);
-                    asked = true;
+                    *asked = true;
                     shared.changed.notify_all();
                 }
                 Some(Slot::Ready) => {
-                    let pooled = state.pool.iter().position(|ready| ready.address == address);
-                    let netns = match pooled.and_then(|index| state.pool.remove(index)) {
-                        Some(ready) => ready.netns,
-                        // Made for one caller, and this is the one.
-                        None if asked => match state.wanted.remove(&address) {
-                            Some(netns) => netns,
-                            None => return Err(NetError::AddressInUse(address)),
-                        },
-                        None => return Err(NetError::AddressInUse(address)),
-                    };
+                    let netns = state.take(address, *asked);
+                    let netns = netns.ok_or(NetError::AddressInUse(address))?;
                     state.lease(address, Instant::now());
                     shared.changed.notify_all();
                     return Ok(netns);

@@ -142,6 +142,26 @@ impl State {
         self.requests.push_back(address);
     }
 
+    /// Takes the ready namespace of an address: from the pool, or the one that
+    /// was made for the caller, if it asked.
+    pub(super) fn take(&mut self, address: Ipv4Addr, asked: bool) -> Option<OwnedFd> {
+        let pooled = self.pool.iter().position(|ready| ready.address == address);
+        match pooled {
+            Some(index) => self.pool.remove(index).map(|ready| ready.netns),
+            None if asked => self.wanted.remove(&address),
+            None => None,
+        }
+    }
+
+    /// Whoever asked for the address no longer waits: what was or will be made
+    /// is for the pool.
+    pub(super) fn abandon(&mut self, address: Ipv4Addr) {
+        self.asked.remove(&address);
+        if let Some(netns) = self.wanted.remove(&address) {
+            self.pool.push_back(Ready { address, netns });
+        }
+    }
+
     /// A worker has finished.
     pub(super) fn deliver(&mut self, ready: Ready) {
         self.slots.insert(ready.address, Slot::Ready);

@@ -525,6 +525,45 @@ fn a_hundred_attach_at_once() {
     });
 }
 
+/// More containers than addresses, from many threads: everybody is served in
+/// the end or told why not, and nothing is left.
+#[test]
+fn crowd_on_a_small_subnet_leaves_nothing() {
+    World::run(|world| {
+        let bridge = world.bridge_with(|cfg| {
+            cfg.subnet = "172.30.0.0/28".parse().unwrap();
+            cfg.pool = 3;
+        });
+        let visit = |visitor: u8, round: u8| {
+            let wanted = Ipv4Addr::new(172, 30, 0, 2 + (visitor + round) % 13);
+            let want = (round.is_multiple_of(4)).then_some(wanted);
+            let attachment = match bridge.attach(want) {
+                Ok(attachment) => attachment,
+                Err(NetError::AddressInUse(_) | NetError::Pool(_)) => return,
+                Err(error) => panic!("{error}"),
+            };
+            assert!(want.is_none_or(|address| address == attachment.address));
+            let ports = [mapping(ANY, 0, 80), udp(0, 53)];
+            let ports = bridge.publish(attachment.address, &ports).unwrap();
+            bridge.unpublish(attachment.address, &ports[..1]).unwrap();
+            bridge.detach(attachment.address).unwrap();
+        };
+        std::thread::scope(|scope| {
+            for visitor in 0..12 {
+                let visit = &visit;
+                scope.spawn(move || (0..12).for_each(|round| visit(visitor, round)));
+            }
+        });
+        assert_eq!(bridge.attached(), 0);
+        bridge.settle(Duration::from_secs(10)).unwrap();
+        world::until(|| bridge.ready() == bridge.config().pool);
+        let ports = world::nft(&["list", "map", "ip", "carrack0", "open"]);
+        assert!(!ports.contains("elements"), "{ports}");
+        bridge.teardown().unwrap();
+        assert_eq!(world.census().0, ["lo", "out0"]);
+    });
+}
+
 #[test]
 fn wanted_address_is_given_or_refused() {
     World::run(|world| {

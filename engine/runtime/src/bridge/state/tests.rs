@@ -114,3 +114,19 @@ fn failures_are_not_repeated_at_once() {
     state.stopping = true;
     assert_eq!(state.find_work(&cfg, now), Work::Stop);
 }
+
+#[test]
+fn abandoned_wish_goes_to_the_pool() {
+    let (cfg, now) = (config(0), Instant::now());
+    for made_before in [true, false] {
+        let mut state = State::new([]);
+        state.ask(address(4));
+        if made_before {
+            fill(&mut state, &cfg, now);
+        }
+        state.abandon(address(4));
+        fill(&mut state, &cfg, now);
+        assert!(state.wanted.is_empty());
+        assert!(state.take(address(4), false).is_some());
+    }
+}
