@@ -190,6 +190,7 @@ impl LayerStore {
             unsynced_since: None,
             pending: !inner.complete_now(&root, &layer.pending, parents)?,
             root_from_below: !layer.describes_root,
+            hides_below: layer.hides_below,
         };
         if record.pending {
             record::write(temporary.path(), PENDING, &layer.pending)?;
@@ -240,7 +241,7 @@ impl LayerStore {
             .ok_or_else(|| SnapshotError::NotFound(key.to_owned()))?;
         let dir = inner.snapshot_dir(key);
         Ok(Snapshot {
-            lower: inner.lower(parents),
+            lower: inner.lower(&index, parents),
             upper: dir.join(FILES),
             work: dir.join("work"),
         })
@@ -441,12 +442,15 @@ impl Inner {
     }
 
     /// Directories for overlayfs, topmost first; never none.
-    fn lower(&self, bottom_first: &[LayerName]) -> Vec<PathBuf> {
-        let mut lower: Vec<PathBuf> = bottom_first
-            .iter()
-            .rev()
-            .map(|name| self.layer_dir(name).join(FILES))
-            .collect();
+    fn lower(&self, index: &Index, bottom_first: &[LayerName]) -> Vec<PathBuf> {
+        let mut lower = Vec::with_capacity(bottom_first.len());
+        for name in bottom_first.iter().rev() {
+            lower.push(self.layer_dir(name).join(FILES));
+            let record = index.layers.get(name);
+            if record.is_some_and(|record| record.hides_below) {
+                break;
+            }
+        }
         if lower.is_empty() {
             lower.push(self.dir.join("empty"));
         }
@@ -455,7 +459,7 @@ impl Inner {
 
     /// Like [`Inner::lower`], but the two that a mount without upper needs.
     fn view_dirs(&self, bottom_first: &[LayerName]) -> Vec<PathBuf> {
-        let mut lower = self.lower(bottom_first);
+        let mut lower = self.lower(&self.index(), bottom_first);
         if lower.len() == 1 {
             lower.push(self.dir.join("empty"));
         }

@@ -85,6 +85,8 @@ struct Extractor<'a> {
     extracted: Extracted,
     /// Whether an entry set the attributes of the root itself.
     describes_root: bool,
+    /// Whether the root is opaque, which overlayfs does not look at.
+    hides_below: bool,
 }
 
 impl<'a> Extractor<'a> {
@@ -98,6 +100,7 @@ impl<'a> Extractor<'a> {
             buffer: vec![0; COPY_BUFFER_BYTES],
             extracted: Extracted::default(),
             describes_root: false,
+            hides_below: false,
         }
     }
 
@@ -363,11 +366,7 @@ impl<'a> Extractor<'a> {
     }
 
     /// Sets owner, mode, attributes and time of what was created.
-    fn finish(&mut self, fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), UnpackError> {
-        if entry.kind == EntryKind::Directory && self.parent.get(&entry.path).is_some() {
-            // It is the open parent, which would get its old time back.
-            self.parent.close()?;
-        }
+    fn finish(&self, fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), UnpackError> {
         let (uid, gid) = self.options.owner.unwrap_or((entry.uid, entry.gid));
         let xattrs: Vec<Xattr> = entry
             .xattrs
@@ -410,6 +409,7 @@ impl<'a> Extractor<'a> {
     fn opaque(&mut self, path: &Path) -> Result<(), UnpackError> {
         self.whiteout_parent(path)?;
         let (above, _) = split_name(path)?;
+        self.hides_below |= above.as_os_str().is_empty();
         mark_opaque(self.parent_fd(above), above)
     }
 

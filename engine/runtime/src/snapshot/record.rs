@@ -27,6 +27,10 @@ pub(super) struct LayerRecord {
     /// one of the layers below.
     #[serde(default)]
     pub(super) root_from_below: bool,
+    /// Its root directory is opaque. Overlayfs ignores that of a root, so the
+    /// layers below are left out of the mount.
+    #[serde(default)]
+    pub(super) hides_below: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -137,6 +137,39 @@ fn layers_stack_and_whiteouts_delete() {
 }
 
 #[test]
+fn an_opaque_root_hides_all_layers_below() {
+    let f = fixture();
+    let base = f.layer(&[file("low", b"low")], &[]);
+    let top = f.layer(&[file(".wh..wh..opq", b""), file("mid", b"mid")], &[]);
+    let upper = f.layer(&[file("up", b"up")], &[]);
+    let layers = [base, top.clone(), upper];
+    for root in [
+        f.see(&layers),
+        Root::from_fd(
+            f.store
+                .prepare("s", &layers)
+                .unwrap()
+                .mount_detached()
+                .unwrap(),
+        ),
+    ] {
+        assert_eq!(read(&root, "low"), None);
+        assert!(read(&root, "mid").is_some() && read(&root, "up").is_some());
+    }
+    let mut archive = Vec::new();
+    f.store
+        .export(&top, Compression::None, &mut archive)
+        .unwrap();
+    let mut tar = oci::layer::TarReader::new(archive.as_slice(), Limits::default());
+    let names = std::iter::from_fn(|| tar.next_entry().unwrap());
+    assert!(
+        names
+            .into_iter()
+            .any(|e| e.path == Path::new(".wh..wh..opq"))
+    );
+}
+
+#[test]
 fn what_a_layer_leaves_out_comes_from_below_in_any_order() {
     let base = [
         dir("", 0o711),

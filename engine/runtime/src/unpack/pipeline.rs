@@ -44,6 +44,8 @@ pub(crate) struct LayerFiles {
     pub(crate) pending: Pending,
     /// Whether the archive set the attributes of the root directory.
     pub(crate) describes_root: bool,
+    /// Whether the root is opaque: nothing of the layers below shows.
+    pub(crate) hides_below: bool,
 }
 
 /// Extracts a layer in overlay form and checks its diff_id.
@@ -79,6 +81,7 @@ pub(crate) fn unpack_layer(
             extracted: extractor.extracted,
             pending: extractor.pending,
             describes_root: extractor.describes_root,
+            hides_below: extractor.hides_below,
         })
     })
 }
