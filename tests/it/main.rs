@@ -3,6 +3,8 @@
 //! Needs root and the packages that `make test` installs. Each test starts an
 //! instance of its own and ends with a leak check.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod build;
 mod cli;
 mod harness;
