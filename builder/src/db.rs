@@ -15,7 +15,7 @@ mod events;
 use std::path::Path;
 
 use sqlx::{
-    SqlitePool,
+    ConnectOptions, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -54,7 +54,9 @@ impl Db {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .foreign_keys(true)
-            .busy_timeout(std::time::Duration::from_secs(10));
+            .busy_timeout(std::time::Duration::from_secs(10))
+            // Every statement of every event, even at debug level, is noise.
+            .disable_statement_logging();
         let durable = SqlitePoolOptions::new()
             .max_connections(1)
             .connect_with(options.clone().synchronous(SqliteSynchronous::Full))

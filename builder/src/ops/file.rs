@@ -4,6 +4,7 @@
 //! descriptor. Consecutive actions on the same file system share one snapshot,
 //! so an instruction makes one layer. Blocks; runs on the blocking pool.
 
+mod archive;
 mod change;
 
 use runtime::root::Root;

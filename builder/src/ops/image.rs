@@ -57,9 +57,7 @@ impl Images {
         credentials: &Credentials,
     ) -> Result<(Digest, ImageConfig), OpError> {
         let reference = reference.clone().with_default_tag();
-        let failed = |error: oci::client::ClientError| {
-            OpError::User(format!("{}: {error}", reference.familiar()))
-        };
+        let failed = |error: oci::client::ClientError| OpError::User(error.to_string());
         let digest = match reference.digest() {
             Some(digest) => *digest,
             None => {

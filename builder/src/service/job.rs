@@ -167,14 +167,22 @@ impl Job<'_> {
             }
             for base in missing {
                 let name = format!("[internal] load metadata for {}", base.reference);
-                let (digest, config) = self
-                    .step(&name, async {
-                        tokio::select! {
-                            found = self.workshop.resolve(&base.reference, &base.platform, self.token) => found,
-                            () = self.cancel.cancelled() => Err(OpError::Cancelled),
-                        }
-                    })
-                    .await?;
+                let looked_up = self.step(&name, async {
+                    let found = self
+                        .workshop
+                        .resolve(&base.reference, &base.platform, self.token);
+                    tokio::select! {
+                        found = found => found,
+                        () = self.cancel.cancelled() => Err(OpError::Cancelled),
+                    }
+                });
+                let (digest, config) = match looked_up.await {
+                    Ok(found) => found,
+                    Err(JobError::Cancelled) => return Err(JobError::Cancelled),
+                    Err(JobError::Failed(failure)) => {
+                        return Err(plan.base_failed(&base, &failure.message).into());
+                    }
+                };
                 resolved.insert(base, ResolvedBase { digest, config });
             }
         }

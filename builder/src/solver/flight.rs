@@ -31,8 +31,21 @@ pub(crate) type FlightResult = Result<CacheRecord, Arc<OpError>>;
 /// All steps that run now, by key. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flights {
-    running: Arc<Mutex<HashMap<Digest, Arc<Flight>>>>,
+    running: Arc<Mutex<Running>>,
     tasks: TaskTracker,
+}
+
+#[derive(Debug, Default)]
+struct Running(HashMap<Digest, Arc<Flight>>);
+
+impl Running {
+    /// Removes this flight, and no later one under the same key.
+    fn remove_flight(&mut self, key: &Digest, flight: &Arc<Flight>) {
+        let same = |other: &Arc<Flight>| Arc::ptr_eq(other, flight);
+        if self.0.get(key).is_some_and(same) {
+            self.0.remove(key);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -96,7 +109,7 @@ impl Flights {
         F: Future<Output = Result<CacheRecord, OpError>> + Send + 'static,
     {
         let mut running = lock(&self.running);
-        let (started, flight) = match running.get(&key) {
+        let (started, flight) = match running.0.get(&key) {
             Some(flight) => (false, flight.clone()),
             None => {
                 let audience = Arc::new(Followers::default());
@@ -106,13 +119,16 @@ impl Flights {
                     result,
                     cancel: CancellationToken::new(),
                 });
-                running.insert(key, flight.clone());
+                running.0.insert(key, flight.clone());
                 let work = run(Progress::new(audience), flight.cancel.clone());
-                let flights = self.clone();
-                let landed = flight.clone();
+                let airborne = Airborne {
+                    flights: self.clone(),
+                    key,
+                    flight: flight.clone(),
+                };
                 self.tasks.spawn(async move {
                     let result = work.await.map_err(Arc::new);
-                    flights.forget(&key, &landed);
+                    drop(airborne);
                     sender.send_replace(Some(result));
                 });
                 (true, flight)
@@ -128,27 +144,17 @@ impl Flights {
         (started, seat)
     }
 
-    fn forget(&self, key: &Digest, flight: &Arc<Flight>) {
-        let mut running = lock(&self.running);
-        if running
-            .get(key)
-            .is_some_and(|other| Arc::ptr_eq(other, flight))
-        {
-            running.remove(key);
-        }
-    }
-
     /// How many steps run now.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
-        lock(&self.running).len()
+        lock(&self.running).0.len()
     }
 
     /// How many builds follow the steps that run now.
     #[cfg(test)]
     pub(crate) fn followers(&self) -> usize {
         let running = lock(&self.running);
-        let flights = running.values();
+        let flights = running.0.values();
         flights.map(|f| lock(&f.audience.0).builds.len()).sum()
     }
 
@@ -156,6 +162,19 @@ impl Flights {
     pub(crate) async fn drain(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// Keeps a flight in the map while it runs, also if it ends in a panic.
+struct Airborne {
+    flights: Flights,
+    key: Digest,
+    flight: Arc<Flight>,
+}
+
+impl Drop for Airborne {
+    fn drop(&mut self) {
+        lock(&self.flights.running).remove_flight(&self.key, &self.flight);
     }
 }
 
@@ -177,12 +196,7 @@ impl Seat {
         if self.flight.audience.remove(number) > 0 {
             return false;
         }
-        if running
-            .get(&self.key)
-            .is_some_and(|other| Arc::ptr_eq(other, &self.flight))
-        {
-            running.remove(&self.key);
-        }
+        running.remove_flight(&self.key, &self.flight);
         self.flight.cancel.cancel();
         true
     }

@@ -77,8 +77,8 @@ async fn a_build_that_a_restart_interrupts_goes_on_after_it() {
     let mut bench = Bench::new().await;
     let context = Context::busybox(
         "RUN --network=none echo first\n\
-         RUN --network=none --mount=type=cache,target=/c echo waiting; \
-             [ -e /c/again ] || { touch /c/again; sleep 987654321; }\n",
+         RUN --network=none --mount=type=cache,target=/c \
+             [ -e /c/again ] || { touch /c/again; echo waiting; sleep 987654321; }\n",
     );
     let build = bench.submit("", context).await;
     let waiting = |event: &builder_proto::api::Event| matches!(event, builder_proto::api::Event::Log { data, .. } if data.contains("waiting"));

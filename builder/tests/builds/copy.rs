@@ -130,3 +130,52 @@ async fn what_does_not_exist_is_named() {
     .await;
     bench.check_nothing_left().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn add_unpacks_archives_and_copies_other_files() {
+    let bench = Bench::new().await;
+    let inner = Context::default()
+        .dir("d")
+        .file("d/in", b"in")
+        .link("d/abs", "/canary");
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = std::process::Command::new("gzip")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut encoder.stdin.take().unwrap(), bytes).unwrap();
+        encoder.wait_with_output().unwrap().stdout
+    };
+    let escape = Context::default().link("l", "/").file("../out", b"x");
+    let context = Context::busybox(
+        "ADD plain.tar packed.tgz /un/\nADD notes.gz /notes/\nCOPY plain.tar /kept/\n\
+         RUN --network=none cd / && find un notes kept -type f | sort | xargs stat -c './%n %u:%g'\n",
+    )
+    .file("plain.tar", &inner.tar())
+    .file("packed.tgz", &gzip(&Context::default().file("packed", b"p").tar()))
+    .file("notes.gz", &gzip(b"only text"));
+    let outcome = bench.build(context).await.succeeded();
+    let found: Vec<&str> = outcome
+        .log
+        .lines()
+        .filter_map(|line| line.split_once(" ./").map(|(_, rest)| rest))
+        .filter(|line| !line.contains("%n"))
+        .collect();
+    let expected = [
+        "kept/plain.tar 0:0",
+        "notes/notes.gz 0:0",
+        "un/d/in 1234:1234",
+        "un/packed 1234:1234",
+    ];
+    assert_eq!(found, expected, "{}", outcome.log);
+
+    let context = Context::busybox("ADD evil.tar /un/\n").file("evil.tar", &escape.tar());
+    let outcome = bench.build(context).await;
+    assert!(
+        outcome.failure().contains("is refused"),
+        "{}",
+        outcome.failure()
+    );
+    bench.check_nothing_left().await;
+}

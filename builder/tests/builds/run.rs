@@ -145,8 +145,8 @@ async fn a_cancelled_build_leaves_no_process() {
     let bench = Bench::new().await;
     // A tree of processes that ignore signals and leave their session.
     let script = "RUN --network=none trap '' TERM INT HUP; \
-                  for i in 1 2 3 4 5 6 7 8; do setsid sh -c 'trap \"\" TERM; sleep 987654321' & done; \
-                  echo all started; sleep 987654321";
+                  for i in 1 2 3 4 5 6 7 8; do setsid sh -c 'trap \"\" TERM; sleep 987654377' & done; \
+                  echo all started; sleep 987654377";
     let build = bench.submit("", Context::busybox(script)).await;
     let ready =
         |event: &Event| matches!(event, Event::Log { data, .. } if data.contains("all started"));
@@ -173,7 +173,7 @@ fn sleepers() -> usize {
     let processes = std::fs::read_dir("/proc").unwrap();
     let lines = processes.filter_map(|p| std::fs::read(p.unwrap().path().join("cmdline")).ok());
     lines
-        .filter(|line| line.windows(9).any(|w| w == b"987654321"))
+        .filter(|line| line.windows(9).any(|w| w == b"987654377"))
         .count()
 }
 

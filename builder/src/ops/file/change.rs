@@ -10,6 +10,7 @@ use runtime::root::{Conflict, CopyOptions, FileKind, PathError, Root};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use tokio_util::sync::CancellationToken;
 
+use super::archive;
 use crate::{
     ops::{
         chmod::Symbolic,
@@ -136,6 +137,15 @@ pub(crate) fn copy(
         move |mode: u32, kind: FileKind| symbolic.apply(mode, kind == FileKind::Directory)
     });
     for chosen in select::sources(source, copy)? {
+        if copy.unpack
+            && chosen.metadata.kind == FileKind::Regular
+            && archive::is_archive(source, &chosen.path)?
+        {
+            let dest = relative(&copy.dest);
+            make_dirs(root, copy, &dest, ids)?;
+            archive::unpack(root, &dest, source, &chosen.path, ids)?;
+            continue;
+        }
         let target = target(root, copy, &chosen, ids)?;
         let only = chosen.only.as_ref();
         let select = |path: &Path, _: FileKind| {
@@ -175,14 +185,7 @@ fn target(
 ) -> Result<PathBuf, OpError> {
     let dest = relative(&copy.dest);
     let is_dir = chosen.metadata.kind == FileKind::Directory;
-    let make = |path: &Path| {
-        if !copy.create_dest_path && !root.exists(path) {
-            return Err(failed("copy", PathError::NotFound(path.to_owned())));
-        }
-        root.make_dirs(path, 0o755, ids.or(Some((0, 0))))
-            .map(drop)
-            .map_err(|error| failed("make the destination", error))
-    };
+    let make = |path: &Path| make_dirs(root, copy, path, ids);
     match copy.dest.ends_with('/') {
         true => make(&dest)?,
         false => make(dest.parent().unwrap_or(Path::new("")))?,
@@ -200,6 +203,21 @@ fn target(
         make(&dest)?;
     }
     Ok(dest)
+}
+
+/// Makes a directory on the way to a destination.
+fn make_dirs(
+    root: &Root,
+    copy: &Copy,
+    path: &Path,
+    ids: Option<(u32, u32)>,
+) -> Result<(), OpError> {
+    if !copy.create_dest_path && !root.exists(path) {
+        return Err(failed("copy", PathError::NotFound(path.to_owned())));
+    }
+    root.make_dirs(path, 0o755, ids.or(Some((0, 0))))
+        .map(drop)
+        .map_err(|error| failed("make the destination", error))
 }
 
 /// User and group as numbers. A user by number without group is its own group.
@@ -255,7 +273,7 @@ fn finish(
 
 /// What the build asked for cannot be done to its own files; a full or broken
 /// disk is the host's.
-fn failed(doing: &str, error: PathError) -> OpError {
+pub(super) fn failed(doing: &str, error: PathError) -> OpError {
     let host = matches!(
         error,
         PathError::NoSpace(_) | PathError::Unstable(_) | PathError::System { .. }
