@@ -149,7 +149,8 @@ fn info_text(info: &EngineInfo) -> String {
     ];
     let mut add = |indent: usize, name: &str, value: &str| {
         if !value.is_empty() {
-            lines.push(format!("{:indent$}{name}: {value}", ""));
+            let line = format!("{:indent$}{name}: {value}", "");
+            lines.push(line.trim_end().to_owned());
         }
     };
     add(1, "Containers", &info.containers.to_string());
@@ -196,3 +197,7 @@ fn info_text(info: &EngineInfo) -> String {
     lines.push(String::new());
     lines.join("\n")
 }
+
+#[cfg(test)]
+#[path = "info/tests.rs"]
+mod tests;

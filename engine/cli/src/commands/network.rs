@@ -342,3 +342,7 @@ impl Rm {
         .await
     }
 }
+
+#[cfg(test)]
+#[path = "network/tests.rs"]
+mod tests;

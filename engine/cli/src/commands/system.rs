@@ -320,3 +320,7 @@ fn total(freed: u64) -> Result<u8, CliError> {
     output::line(format!("Total reclaimed space: {}", human_size(bytes, 4)))?;
     Ok(0)
 }
+
+#[cfg(test)]
+#[path = "system/tests.rs"]
+mod tests;

@@ -178,3 +178,7 @@ impl Rm {
         .await
     }
 }
+
+#[cfg(test)]
+#[path = "volume/tests.rs"]
+mod tests;
