@@ -12,6 +12,7 @@ mod images;
 mod io;
 mod logs;
 mod networks;
+mod pipe;
 mod request;
 mod route;
 mod serve;

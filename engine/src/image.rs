@@ -1,6 +1,7 @@
 //! Images: names, configurations, pull and push. Layers live in the shared
 //! layer store; an image's rows name them.
 
+pub(crate) mod archive;
 pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod progress;

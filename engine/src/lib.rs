@@ -25,6 +25,7 @@ mod logs;
 mod names;
 mod network;
 mod query;
+mod scratch;
 mod volume;
 
 use std::io;
@@ -72,10 +73,14 @@ impl Engine {
     /// # Errors
     /// When directory or database cannot be used.
     pub async fn open(config: EngineConfig, host: Host) -> Result<Self, OpenError> {
-        for dir in ["containers", "volumes"] {
+        for dir in ["containers", "tmp", "volumes"] {
             let path = config.data_dir.join(dir);
             make_private(&path).map_err(|source| OpenError::Directory { path, source })?;
         }
+        scratch::sweep(&config).map_err(|source| OpenError::Directory {
+            path: config.data_dir.join("tmp"),
+            source,
+        })?;
         let path = config.data_dir.join("engine.db");
         let database = |source| OpenError::Database {
             path: path.clone(),

@@ -4,23 +4,16 @@ use std::io;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use bytes::Bytes;
-use futures_util::StreamExt as _;
 use http::StatusCode;
 use http::header::HeaderValue;
-use tokio::sync::mpsc;
 
 use super::answer::{self, Answer};
+use super::pipe;
 use super::request::Request;
 use crate::archive::{PackError, Place, place};
 use crate::container::Container;
 use crate::core::Core;
 use crate::error::{EngineError, Result, chain};
-
-/// Chunks between the connection and the packing thread.
-const CHUNKS_MAX: usize = 4;
-/// Bytes of a chunk on its way out.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 fn path(request: &Request) -> Result<String> {
     let path = request.query.text("path");
@@ -70,13 +63,11 @@ pub(super) async fn export(core: &Arc<Core>, container: Arc<Container>) -> Resul
 }
 
 fn packed(place: Place, asked: String) -> Answer {
-    let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
+    let (mut out, chunks) = pipe::writer();
     tokio::task::spawn_blocking(move || {
-        let writer = ChannelWriter { sender };
-        let mut buffered = io::BufWriter::with_capacity(CHUNK_BYTES, writer);
         // The 200 is sent: a failure shows as an archive without its end.
-        match place.pack(&asked, &mut buffered) {
-            Ok(()) => drop(io::Write::flush(&mut buffered)),
+        match place.pack(&asked, &mut out) {
+            Ok(()) => drop(io::Write::flush(&mut out)),
             Err(PackError::Tar(error)) => {
                 tracing::debug!(error = chain(&error), "archive cut short")
             }
@@ -92,28 +83,14 @@ pub(super) async fn put(
     request: Request,
 ) -> Result<Answer> {
     let asked = path(&request)?;
-    let mut body = request.into_body();
-    let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(CHUNKS_MAX);
-    let reader = ChannelReader {
-        receiver,
-        chunk: Bytes::new(),
-    };
+    let (feed, archive) = pipe::reader(request.into_body());
     let core = Arc::clone(core);
     let work = tokio::task::spawn_blocking(move || {
         let place = place(&core, &container, &container.view(), &asked)?;
-        place.unpack(&asked, container.id.as_str(), reader)
+        place.unpack(&asked, container.id.as_str(), archive)
     });
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(io::Error::other);
-        if sender.send(chunk).await.is_err() {
-            break;
-        }
-    }
-    drop(sender);
-    work.await
-        .map_err(|error| EngineError::internal("unpack the archive", error))??;
-    // What follows the end of the archive is read, so that the connection stays usable.
-    while body.next().await.is_some() {}
+    let (done, ()) = tokio::join!(work, feed);
+    done.map_err(|error| EngineError::internal("unpack the archive", error))??;
     Ok(answer::empty(StatusCode::OK))
 }
 
@@ -121,42 +98,4 @@ async fn run<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'stati
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| EngineError::internal("read the container's files", error))?
-}
-
-/// Sends what is written to a body; fails once the client is gone.
-struct ChannelWriter {
-    sender: mpsc::Sender<Bytes>,
-}
-
-impl io::Write for ChannelWriter {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.sender
-            .blocking_send(Bytes::copy_from_slice(data))
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Reads a request's body on a blocking thread.
-struct ChannelReader {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
-    chunk: Bytes,
-}
-
-impl io::Read for ChannelReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.chunk.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(chunk) => self.chunk = chunk?,
-                None => return Ok(0),
-            }
-        }
-        let count = self.chunk.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.chunk.split_to(count));
-        Ok(count)
-    }
 }

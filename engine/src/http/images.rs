@@ -8,15 +8,16 @@ use oci::Reference;
 use tokio::sync::mpsc;
 
 use super::answer::{self, Answer};
+use super::pipe;
 use super::request::Request;
 use super::route::unsupported;
+use crate::blocking::blocking;
 use crate::core::Core;
-use crate::error::{EngineError, Result};
+use crate::error::{EngineError, Result, chain};
 use crate::filters::Filters;
 use crate::image::progress::Sink;
-use crate::image::{
-    inspect as inspecting, list as listing, pull, push as pushing, remove as removing,
-};
+use crate::image::push::Push;
+use crate::image::{archive, inspect as inspecting, list as listing, pull, remove as removing};
 
 /// Progress lines that may wait for a slow client.
 const LINES_MAX: usize = 64;
@@ -126,7 +127,14 @@ pub(super) async fn push(core: &Arc<Core>, name: &str, request: &Request) -> Res
     let core = Arc::clone(core);
     core.clone().tasks.spawn(async move {
         let sink = Sink::new(sender);
-        if let Err(error) = pushing::push(&core, &wanted, &image, &credentials, &sink).await {
+        let push = Push {
+            core: &core,
+            reference: &wanted,
+            image: &image,
+            credentials: &credentials,
+            sink: &sink,
+        };
+        if let Err(error) = push.run().await {
             sink.failed(&error.to_string()).await;
         }
     });
@@ -139,4 +147,46 @@ pub(super) async fn distribution(core: &Core, name: &str, request: &Request) -> 
     let credentials = pull::credentials(request.header("x-registry-auth"))?;
     let descriptor = pull::describe(core, &wanted, &credentials).await?;
     answer::ok(&descriptor)
+}
+
+/// `docker save`: the named images as one tar.
+pub(super) async fn save(core: &Arc<Core>, names: &[&str]) -> Result<Answer> {
+    if names.is_empty() {
+        return Err(EngineError::bad("no images to save were named"));
+    }
+    let mut images = Vec::with_capacity(names.len());
+    for name in names {
+        let image = core.images.get(core, name).await?;
+        let by_name = name
+            .parse::<Reference>()
+            .ok()
+            .map(Reference::with_default_tag);
+        let tag = by_name.filter(|reference| image.row.tags.contains(&reference.to_string()));
+        images.push((image, tag.map(|reference| reference.familiar())));
+    }
+    let prepared = {
+        let core = Arc::clone(core);
+        blocking(move || archive::save(&core, &images)).await?
+    };
+    let (out, chunks) = pipe::writer();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = prepared.write(out) {
+            tracing::debug!(error = chain(&*error), "save of images cut short");
+        }
+    });
+    Ok(answer::stream("application/x-tar", chunks))
+}
+
+/// `docker load`: every image of the archive in the body.
+pub(super) async fn load(core: &Arc<Core>, request: Request) -> Result<Answer> {
+    let (feed, archive) = pipe::reader(request.into_body());
+    let (sender, lines) = mpsc::channel(LINES_MAX);
+    let core = Arc::clone(core);
+    core.clone().tasks.spawn(async move {
+        let (loaded, ()) = tokio::join!(archive::load(&core, archive, &sender), feed);
+        if let Err(error) = loaded {
+            Sink::new(sender).failed(&error.to_string()).await;
+        }
+    });
+    Ok(answer::lines(lines))
 }

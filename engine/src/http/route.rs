@@ -85,14 +85,14 @@ async fn dispatch(core: &Arc<Core>, request: Request) -> Result<Answer> {
         ("POST", ["images", "create"]) => images::create(core, &request).await,
         ("POST", ["images", "prune"]) => images::prune(core, &request).await,
         ("GET", ["images", "search"]) => Err(unsupported("docker search")),
-        ("POST", ["images", "load"]) => Err(unsupported("docker load")),
-        ("GET", ["images", "get"]) => Err(unsupported("docker save")),
+        ("POST", ["images", "load"]) => images::load(core, request).await,
+        ("GET", ["images", "get"]) => images::save(core, &request.query.all("names")).await,
         ("DELETE", ["images", name @ ..]) => images::remove(core, &name.join("/"), &request).await,
         ("GET", ["images", name @ .., "json"]) => {
             images::inspect(core, &name.join("/"), &request).await
         }
         ("GET", ["images", name @ .., "history"]) => images::history(core, &name.join("/")).await,
-        ("GET", ["images", _, .., "get"]) => Err(unsupported("docker save")),
+        ("GET", ["images", name @ .., "get"]) => images::save(core, &[&name.join("/")]).await,
         ("POST", ["images", name @ .., "tag"]) => {
             images::tag(core, &name.join("/"), &request).await
         }

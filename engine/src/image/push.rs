@@ -3,178 +3,232 @@
 //! The compressed layers are not kept after a pull (that would double the
 //! disk), and compressing again would change their digests. So each layer the
 //! target lacks is mounted there from a repository of the same registry, or
-//! streamed from a registry that this image was pulled from. An image whose
-//! layers exist nowhere else any more cannot be pushed, and the error says so.
+//! streamed from a registry that this image was pulled from. A layer that is
+//! nowhere else any more is packed again from its files; the manifest is then
+//! a new one over the same configuration. Where the files do not give the
+//! layer's diff_id back, it cannot be pushed, and the error says so.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use engine_api::PushResult;
+use futures_util::TryStreamExt as _;
 use oci::client::{ClientError, Credentials};
-use oci::{Descriptor, ImageManifest, MediaType, Reference};
+use oci::layer::Compression;
+use oci::{Descriptor, Digest, ImageManifest, MediaType, Reference};
+use tokio_util::io::ReaderStream;
 
+use super::archive;
 use super::progress::{Meter, Sink};
 use super::pull::short;
 use super::store::{Image, event};
+use crate::blocking::blocking;
 use crate::core::Core;
 use crate::error::{EngineError, Result, chain};
+use crate::scratch::Scratch;
 
-/// Pushes the image named by `reference`.
-///
-/// # Errors
-/// 404 without such an image, else the registry's refusal.
-pub(crate) async fn push(
-    core: &Arc<Core>,
-    reference: &Reference,
-    image: &Image,
-    credentials: &Credentials,
-    sink: &Sink,
-) -> Result<()> {
-    sink.status(format!(
-        "The push refers to repository [{}/{}]",
-        reference.registry(),
-        reference.repository()
-    ))
-    .await;
-    let manifest: ImageManifest = serde_json::from_slice(&image.row.manifest)
-        .map_err(|error| EngineError::internal("read the image's manifest", error))?;
-    let sources = sources(image, reference);
-    for layer in &manifest.layers {
-        sink.layer(&short(&layer.digest), "Preparing").await;
-    }
-    for layer in &manifest.layers {
-        let id = short(&layer.digest);
-        let done = push_layer(core, reference, layer, &sources, credentials, sink).await?;
-        sink.layer(&id, done).await;
-    }
-    if let Some(config) = &manifest.config {
-        push_config(core, reference, config, image, credentials).await?;
-    }
-    let bytes = bytes::Bytes::from(image.row.manifest.clone());
-    let size = bytes.len() as u64;
-    let media_type = MediaType::from(image.row.manifest_media_type.as_str());
-    let digest = core
-        .registry
-        .push_manifest(reference, &media_type, bytes, credentials)
-        .await
-        .map_err(push_error)?;
-    let known = reference.with_digest(digest).to_string();
-    core.db.add_image_digest(&known, &image.id).await?;
-    let tag = reference.manifest_key();
-    sink.status(format!("{tag}: digest: {digest} size: {size}"))
+/// Read at once from a layer that was packed again.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// One push: where to, as whom, and who hears of it.
+#[derive(Debug)]
+pub(crate) struct Push<'a> {
+    pub(crate) core: &'a Arc<Core>,
+    pub(crate) reference: &'a Reference,
+    pub(crate) image: &'a Image,
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) sink: &'a Sink,
+}
+
+impl Push<'_> {
+    /// Pushes the image.
+    ///
+    /// # Errors
+    /// The registry's refusal, or a layer that cannot be had.
+    pub(crate) async fn run(&self) -> Result<()> {
+        let (reference, sink) = (self.reference, self.sink);
+        sink.status(format!(
+            "The push refers to repository [{}/{}]",
+            reference.registry(),
+            reference.repository()
+        ))
         .await;
-    let result = PushResult {
-        tag,
-        digest: digest.to_string(),
-        size,
-    };
-    if let Ok(value) = serde_json::to_value(result) {
-        sink.aux(value).await;
-    }
-    event(
-        core,
-        "push",
-        &reference.familiar(),
-        &reference.familiar_name(),
-    );
-    Ok(())
-}
-
-/// Repositories that are known to have had this image, those of the target's
-/// registry first.
-fn sources(image: &Image, target: &Reference) -> Vec<Reference> {
-    let mut found: Vec<Reference> = image
-        .row
-        .digests
-        .iter()
-        .filter_map(|text| text.parse().ok())
-        .collect();
-    found.sort_by_key(|source: &Reference| source.registry() != target.registry());
-    found
-}
-
-/// Makes the target have the layer; what to print.
-async fn push_layer(
-    core: &Arc<Core>,
-    target: &Reference,
-    layer: &Descriptor,
-    sources: &[Reference],
-    credentials: &Credentials,
-    sink: &Sink,
-) -> Result<&'static str> {
-    let client = &core.registry;
-    if client
-        .has_blob(target, &layer.digest, credentials)
-        .await
-        .map_err(push_error)?
-    {
-        return Ok("Layer already exists");
-    }
-    let mut last = None;
-    for source in sources {
-        let same_registry = source.registry() == target.registry();
-        if same_registry
-            && client
-                .mount(target, &layer.digest, source, credentials)
-                .await
-                .is_ok_and(|mounted| mounted)
+        let manifest: ImageManifest = serde_json::from_slice(&self.image.row.manifest)
+            .map_err(|error| EngineError::internal("read the image's manifest", error))?;
+        for layer in &manifest.layers {
+            sink.layer(&short(&layer.digest), "Preparing").await;
+        }
+        let mut layers = Vec::with_capacity(manifest.layers.len());
+        for (layer, diff_id) in manifest
+            .layers
+            .iter()
+            .zip(&self.image.config.rootfs.diff_ids)
         {
-            return Ok("Mounted");
+            let (pushed, done) = self.layer(layer, diff_id).await?;
+            sink.layer(&short(&layer.digest), done).await;
+            layers.push(pushed);
         }
-        // Credentials belong to one registry: any other is read without.
-        let read_as = if same_registry {
-            credentials
-        } else {
-            &Credentials::Anonymous
-        };
-        match client.blob(source, layer, read_as).await {
-            Ok(stream) => {
-                use futures_util::TryStreamExt as _;
-                let mut meter =
-                    Meter::new(sink.clone(), "Pushing", &short(&layer.digest), layer.size);
-                let body = stream
-                    .inspect_ok(move |chunk| meter.add(chunk.len()))
-                    .map_err(std::io::Error::other);
-                client
-                    .push_blob(target, &layer.digest, layer.size, body, credentials)
-                    .await
-                    .map_err(push_error)?;
-                return Ok("Pushed");
+        if let Some(config) = &manifest.config {
+            self.config(config).await?;
+        }
+        let (bytes, media_type) = match manifest.config {
+            Some(config) if layers != manifest.layers => {
+                (archive::manifest(config, layers)?, MediaType::OCI_MANIFEST)
             }
-            Err(error) => last = Some(error),
-        }
+            _ => (
+                self.image.row.manifest.clone(),
+                self.image.row.manifest_media_type.as_str(),
+            ),
+        };
+        self.manifest(Bytes::from(bytes), &MediaType::from(media_type))
+            .await
     }
-    Err(EngineError::NotFound(format!(
-        "layer {} is not in {} and no registry that the image came from has it{}: \
-         pull the image again, or build and push it with carrack build",
-        layer.digest,
-        target.registry(),
-        last.map(|error| format!(" ({})", chain(&error)))
-            .unwrap_or_default()
-    )))
-}
 
-async fn push_config(
-    core: &Core,
-    target: &Reference,
-    config: &Descriptor,
-    image: &Image,
-    credentials: &Credentials,
-) -> Result<()> {
-    let client = &core.registry;
-    if client
-        .has_blob(target, &config.digest, credentials)
-        .await
-        .map_err(push_error)?
-    {
-        return Ok(());
+    async fn manifest(&self, bytes: Bytes, media_type: &MediaType) -> Result<()> {
+        let (reference, sink) = (self.reference, self.sink);
+        let size = bytes.len() as u64;
+        let digest = self
+            .core
+            .registry
+            .push_manifest(reference, media_type, bytes, self.credentials)
+            .await
+            .map_err(push_error)?;
+        let known = reference.with_digest(digest).to_string();
+        self.core
+            .db
+            .add_image_digest(&known, &self.image.id)
+            .await?;
+        let tag = reference.manifest_key();
+        sink.status(format!("{tag}: digest: {digest} size: {size}"))
+            .await;
+        let result = PushResult {
+            tag,
+            digest: digest.to_string(),
+            size,
+        };
+        if let Ok(value) = serde_json::to_value(result) {
+            sink.aux(value).await;
+        }
+        let (full, bare) = (reference.familiar(), reference.familiar_name());
+        event(self.core, "push", &full, &bare);
+        Ok(())
     }
-    let bytes = bytes::Bytes::from(image.row.config.clone());
-    let size = bytes.len() as u64;
-    let body = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes)]);
-    client
-        .push_blob(target, &config.digest, size, body, credentials)
-        .await
-        .map_err(push_error)
+
+    /// Makes the target have the layer: its descriptor there, and what to print.
+    async fn layer(
+        &self,
+        layer: &Descriptor,
+        diff_id: &Digest,
+    ) -> Result<(Descriptor, &'static str)> {
+        let client = &self.core.registry;
+        let has = client
+            .has_blob(self.reference, &layer.digest, self.credentials)
+            .await;
+        if has.map_err(push_error)? {
+            return Ok((layer.clone(), "Layer already exists"));
+        }
+        for source in self.sources() {
+            let same_registry = source.registry() == self.reference.registry();
+            if same_registry {
+                let mounted =
+                    client.mount(self.reference, &layer.digest, &source, self.credentials);
+                if mounted.await.is_ok_and(|mounted| mounted) {
+                    return Ok((layer.clone(), "Mounted"));
+                }
+            }
+            // Credentials belong to one registry: any other is read without.
+            let read_as = if same_registry {
+                self.credentials
+            } else {
+                &Credentials::Anonymous
+            };
+            if let Ok(stream) = client.blob(&source, layer, read_as).await {
+                self.send(layer, stream.map_err(std::io::Error::other))
+                    .await?;
+                return Ok((layer.clone(), "Pushed"));
+            }
+        }
+        self.pack_again(layer, diff_id).await
+    }
+
+    /// Repositories that are known to have had this image, those of the
+    /// target's registry first.
+    fn sources(&self) -> Vec<Reference> {
+        let digests = self.image.row.digests.iter();
+        let mut found: Vec<Reference> = digests.filter_map(|text| text.parse().ok()).collect();
+        found.sort_by_key(|source: &Reference| source.registry() != self.reference.registry());
+        found
+    }
+
+    async fn pack_again(
+        &self,
+        layer: &Descriptor,
+        diff_id: &Digest,
+    ) -> Result<(Descriptor, &'static str)> {
+        let scratch = Scratch::new(&self.core.config)
+            .map_err(|error| EngineError::internal("make a temporary directory", error))?;
+        let (core, diff_id) = (Arc::clone(self.core), *diff_id);
+        let packed = blocking(move || {
+            let packed = archive::export(&core, &scratch, &diff_id, Compression::GZIP);
+            packed.map(|(file, descriptor)| (scratch, file, descriptor))
+        });
+        let (_scratch, file, descriptor) = packed.await.map_err(|error| {
+            EngineError::NotFound(format!(
+                "layer {} is not in {}, no registry that the image came from has it, and: {error}. \
+                 Pull the image again, or build and push it with carrack build",
+                layer.digest,
+                self.reference.registry(),
+            ))
+        })?;
+        let client = &self.core.registry;
+        let has = client
+            .has_blob(self.reference, &descriptor.digest, self.credentials)
+            .await;
+        if has.map_err(push_error)? {
+            return Ok((descriptor, "Layer already exists"));
+        }
+        let file = tokio::fs::File::from_std(file);
+        self.send(&descriptor, ReaderStream::with_capacity(file, CHUNK_BYTES))
+            .await?;
+        Ok((descriptor, "Pushed"))
+    }
+
+    async fn config(&self, config: &Descriptor) -> Result<()> {
+        let client = &self.core.registry;
+        let has = client
+            .has_blob(self.reference, &config.digest, self.credentials)
+            .await;
+        if has.map_err(push_error)? {
+            return Ok(());
+        }
+        let bytes = Bytes::from(self.image.row.config.clone());
+        let body = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes)]);
+        let (digest, size) = (&config.digest, self.image.row.config.len() as u64);
+        client
+            .push_blob(self.reference, digest, size, body, self.credentials)
+            .await
+            .map_err(push_error)
+    }
+
+    async fn send<S>(&self, layer: &Descriptor, body: S) -> Result<()>
+    where
+        S: futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    {
+        let id = short(&layer.digest);
+        let mut meter = Meter::new(self.sink.clone(), "Pushing", &id, layer.size);
+        let body = body.inspect_ok(move |chunk| meter.add(chunk.len()));
+        self.core
+            .registry
+            .push_blob(
+                self.reference,
+                &layer.digest,
+                layer.size,
+                body,
+                self.credentials,
+            )
+            .await
+            .map_err(push_error)
+    }
 }
 
 fn push_error(error: ClientError) -> EngineError {

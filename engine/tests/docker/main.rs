@@ -685,3 +685,35 @@ fn a_follower_does_not_delay_the_end_of_the_engine() {
     daemon.start_again();
     assert_eq!(daemon.ok(&["exec", "box", "echo", "alive"]), "alive");
 }
+
+#[test]
+fn images_are_saved_and_loaded_again() {
+    let daemon = Daemon::start();
+    let image = daemon.image.as_str();
+    let id = daemon.ok(&["images", "-q", "--no-trunc"]);
+    daemon.ok(&["tag", image, "kept:1"]);
+    let file = daemon.path("saved.tar");
+    let file = file.to_str().unwrap();
+    daemon.ok(&["save", "-o", file, "kept:1", image]);
+    daemon.ok(&["rmi", "-f", image, "kept:1"]);
+    assert_eq!(daemon.ok(&["images", "-q"]), "");
+    let loaded = daemon.ok(&["load", "-i", file]);
+    assert_eq!(
+        loaded,
+        format!("Loaded image: kept:1\nLoaded image: {image}")
+    );
+    assert_eq!(daemon.ok(&["images", "-q", "--no-trunc", "kept"]), id);
+    assert_eq!(
+        daemon.ok(&["run", "--rm", "kept:1", "echo", "loaded"]),
+        "loaded"
+    );
+    std::fs::write(file, "garbage").unwrap();
+    let (_, error) = daemon.fails(&["load", "-i", file]);
+    assert!(error.contains("not an archive of images"), "{error}");
+    assert_eq!(
+        std::fs::read_dir(daemon.path("data/engine/tmp"))
+            .unwrap()
+            .count(),
+        0
+    );
+}

@@ -117,15 +117,11 @@ impl Image {
 fn layer() -> Vec<u8> {
     let busybox = std::fs::read("/bin/busybox").expect("busybox-static is installed");
     let list = Command::new("/bin/busybox").arg("--list").output().unwrap();
-    let mut tar = TarWriter::new(Vec::new());
+    let mut entries: Vec<(String, EntryKind, u32, Vec<u8>)> = Vec::new();
     let mut add = |path: &str, kind: EntryKind, mode: u32, data: &[u8]| {
-        let entry = Entry {
-            size_bytes: data.len() as u64,
-            ..Entry::new(path, kind, mode)
-        };
-        tar.append(&entry, &mut &data[..]).unwrap();
+        entries.push((path.to_owned(), kind, mode, data.to_vec()));
     };
-    for dir in ["bin", "etc", "root", "var", "var/data"] {
+    for dir in ["", "bin", "etc", "root", "var", "var/data"] {
         add(dir, EntryKind::Directory, 0o755, b"");
     }
     add("tmp", EntryKind::Directory, 0o1777, b"");
@@ -148,5 +144,15 @@ fn layer() -> Vec<u8> {
         0o644,
         b"from the image\n",
     );
+    // The order in which the layer store writes a layer, so that it can be saved.
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut tar = TarWriter::new(Vec::new());
+    for (path, kind, mode, data) in entries {
+        let entry = Entry {
+            size_bytes: data.len() as u64,
+            ..Entry::new(path, kind, mode)
+        };
+        tar.append(&entry, &mut &data[..]).unwrap();
+    }
     tar.finish().unwrap()
 }

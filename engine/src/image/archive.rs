@@ -1,0 +1,304 @@
+//! `docker save` and `docker load`: images as one tar with a `manifest.json`.
+//!
+//! A saved layer is written anew from its files. That gives the bytes of its
+//! diff_id for layers that Carrack built and for all that were packed the same
+//! way; a layer packed differently elsewhere is refused rather than saved as
+//! another image. Blocking, on the blocking pool.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Seek, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use engine_api::Progress;
+use oci::layer::{Compression, Entry, EntryKind, TarWriter};
+use oci::{Descriptor, Digest, Hasher, ImageConfig, ImageManifest, MediaType, Reference};
+use runtime::root::Root;
+use runtime::unpack;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::store::{Image, canonical, event, layer_name};
+use crate::blocking::blocking;
+use crate::clock;
+use crate::core::Core;
+use crate::db::{LayerRow, NewImage};
+use crate::error::{EngineError, Result, chain};
+use crate::scratch::Scratch;
+
+/// Largest `manifest.json` and image configuration.
+const JSON_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const LIST: &str = "manifest.json";
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// One image in `manifest.json`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// Exports a layer into a file of `scratch` and checks that it is the layer.
+pub(super) fn export(
+    core: &Core,
+    scratch: &Scratch,
+    diff_id: &Digest,
+    compression: Compression,
+) -> Result<(std::fs::File, Descriptor), Failure> {
+    let mut file = scratch.file()?;
+    let out = io::BufWriter::with_capacity(256 * 1024, &mut file);
+    let exported = core
+        .host
+        .layers
+        .export(&layer_name(diff_id), compression, out)?;
+    if exported.diff_id != *diff_id {
+        return Err(format!(
+            "layer {diff_id} was packed by another program, and its files alone do not give its bytes back"
+        )
+        .into());
+    }
+    file.rewind()?;
+    let media_type = compression.media_type();
+    let descriptor = Descriptor::new(media_type.as_str(), exported.digest, exported.size_bytes);
+    Ok((file, descriptor))
+}
+
+/// Images that are ready to be written: every layer is exported and is right.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    listed: Vec<Listed>,
+    /// Name in the archive and content.
+    configs: BTreeMap<String, Vec<u8>>,
+    layers: BTreeMap<String, (std::fs::File, u64)>,
+    /// Holds the layers' files.
+    scratch: Scratch,
+}
+
+/// Prepares images and the names they were asked by.
+///
+/// # Errors
+/// A layer that cannot be saved, before anything is sent.
+pub(crate) fn save(core: &Core, images: &[(Image, Option<String>)]) -> Result<Saved, Failure> {
+    let mut saved = Saved {
+        listed: Vec::new(),
+        configs: BTreeMap::new(),
+        layers: BTreeMap::new(),
+        scratch: Scratch::new(&core.config)?,
+    };
+    for (image, name) in images {
+        let config = format!("{}.json", image.id.trim_start_matches("sha256:"));
+        let mut layers = Vec::new();
+        for diff_id in &image.config.rootfs.diff_ids {
+            let path = format!("{}.tar", diff_id.hex());
+            if !saved.layers.contains_key(&path) {
+                let (file, descriptor) = export(core, &saved.scratch, diff_id, Compression::None)?;
+                saved.layers.insert(path.clone(), (file, descriptor.size));
+            }
+            layers.push(path);
+        }
+        match saved.listed.iter_mut().find(|other| other.config == config) {
+            Some(other) => other.repo_tags.get_or_insert_default().extend(name.clone()),
+            None => saved.listed.push(Listed {
+                config: config.clone(),
+                repo_tags: name.clone().map(|name| vec![name]),
+                layers,
+            }),
+        }
+        saved.configs.insert(config, image.row.config.clone());
+    }
+    Ok(saved)
+}
+
+impl Saved {
+    /// Writes the archive.
+    ///
+    /// # Errors
+    /// Of either side.
+    pub(crate) fn write(mut self, out: impl Write) -> Result<(), Failure> {
+        let mut tar = TarWriter::new(out);
+        let file = |name: &str, size_bytes: u64| Entry {
+            size_bytes,
+            ..Entry::new(name, EntryKind::Regular, 0o644)
+        };
+        for (name, config) in &self.configs {
+            tar.append(&file(name, config.len() as u64), &mut &config[..])?;
+        }
+        for (name, (content, size)) in &mut self.layers {
+            tar.append(&file(name, *size), content)?;
+        }
+        let json = serde_json::to_vec(&self.listed)?;
+        tar.append(&file(LIST, json.len() as u64), &mut &json[..])?;
+        tar.finish()?.flush()?;
+        Ok(())
+    }
+}
+
+/// Loads every image of an archive and says so line by line.
+///
+/// # Errors
+/// 400 for what is no archive of images; images before it stay loaded.
+pub(crate) async fn load(
+    core: &Arc<Core>,
+    archive: impl Read + Send + 'static,
+    lines: &mpsc::Sender<Progress>,
+) -> Result<()> {
+    let config = core.config.clone();
+    let spooled = tokio::task::spawn_blocking(move || {
+        let scratch = Scratch::new(&config)?;
+        let root = Root::open(scratch.path())?;
+        unpack::extract(&root, archive, &unpack::Options::default())?;
+        let list = root.read_regular(Path::new(LIST), JSON_BYTES_MAX)?;
+        let list: Vec<Listed> = serde_json::from_slice(&list)?;
+        Ok::<_, Failure>((scratch, Arc::new(root), list))
+    });
+    let (_scratch, root, list) = spooled
+        .await
+        .map_err(|error| EngineError::internal("read the archive", error))?
+        .map_err(|error| {
+            EngineError::bad(format!("not an archive of images: {}", chain(&*error)))
+        })?;
+    for listed in list {
+        let loaded = load_one(core, &root, listed).await?;
+        for name in loaded {
+            let line = Progress {
+                stream: format!("Loaded image: {name}\n"),
+                ..Default::default()
+            };
+            let _ = lines.send(line).await;
+        }
+    }
+    Ok(())
+}
+
+/// One image; what it is now called.
+async fn load_one(core: &Arc<Core>, root: &Arc<Root>, listed: Listed) -> Result<Vec<String>> {
+    let bad = |text: String| EngineError::bad(format!("not an archive of images: {text}"));
+    let config_bytes = root
+        .read_regular(Path::new(&listed.config), JSON_BYTES_MAX)
+        .map_err(|error| bad(chain(&error)))?;
+    let config: ImageConfig =
+        serde_json::from_slice(&config_bytes).map_err(|error| bad(error.to_string()))?;
+    let diff_ids = config.rootfs.diff_ids;
+    if diff_ids.len() != listed.layers.len() {
+        return Err(bad(format!(
+            "{} has {} layers, its configuration {}",
+            listed.config,
+            listed.layers.len(),
+            diff_ids.len()
+        )));
+    }
+    let names: Vec<_> = diff_ids.iter().map(layer_name).collect();
+    let _pins = core
+        .images
+        .pin(names.iter().map(ToString::to_string).collect());
+    let (mut rows, mut descriptors) = (Vec::new(), Vec::new());
+    for (position, (path, diff_id)) in listed.layers.iter().zip(&diff_ids).enumerate() {
+        let (root, layers, path) = (Arc::clone(root), core.host.layers.clone(), path.clone());
+        let (diff_id, parents) = (*diff_id, names[..position].to_vec());
+        let (descriptor, unpacked) = blocking(move || {
+            let mut file = root.open_regular(Path::new(&path))?;
+            let descriptor = describe(&mut file)?;
+            file.rewind()?;
+            let unpacked = layers.unpack(&diff_id, &parents, file, &descriptor.media_type)?;
+            Ok::<_, Failure>((descriptor, unpacked))
+        })
+        .await
+        .map_err(|error| bad(error.to_string()))?;
+        descriptors.push(descriptor);
+        rows.push(LayerRow {
+            diff_id: diff_id.to_string(),
+            size_bytes: i64::try_from(unpacked.size_bytes).unwrap_or(i64::MAX),
+        });
+    }
+    record(
+        core,
+        &config_bytes,
+        descriptors,
+        &rows,
+        &listed.repo_tags.unwrap_or_default(),
+    )
+    .await
+}
+
+async fn record(
+    core: &Core,
+    config: &[u8],
+    layers: Vec<Descriptor>,
+    rows: &[LayerRow],
+    tags: &[String],
+) -> Result<Vec<String>> {
+    let id = Digest::sha256(config);
+    let manifest = manifest(
+        Descriptor::new(MediaType::OCI_CONFIG, id, config.len() as u64),
+        layers,
+    )?;
+    let now = clock::rfc3339(clock::now());
+    let (id, digest) = (id.to_string(), Digest::sha256(&manifest).to_string());
+    let image = NewImage {
+        id: &id,
+        config,
+        manifest: &manifest,
+        manifest_media_type: MediaType::OCI_MANIFEST,
+        manifest_digest: &digest,
+        created_at: &now,
+        layers: rows,
+    };
+    core.db.insert_image(&image, None, None).await?;
+    let mut names = Vec::new();
+    for tag in tags {
+        let reference: Reference = tag
+            .parse()
+            .map_err(|error: oci::ReferenceError| EngineError::bad(error.to_string()))?;
+        let reference = canonical(&reference);
+        core.db.tag_image(&reference.to_string(), &id, &now).await?;
+        names.push(reference.familiar());
+    }
+    event(core, "load", &id, &id);
+    if names.is_empty() {
+        names.push(id);
+    }
+    Ok(names)
+}
+
+/// An OCI manifest of these parts.
+pub(super) fn manifest(config: Descriptor, layers: Vec<Descriptor>) -> Result<Vec<u8>> {
+    let manifest = ImageManifest {
+        schema_version: 2,
+        media_type: Some(MediaType::from(MediaType::OCI_MANIFEST)),
+        artifact_type: None,
+        config: Some(config),
+        layers,
+        subject: None,
+        annotations: Default::default(),
+    };
+    serde_json::to_vec(&manifest).map_err(|error| EngineError::internal("write a manifest", error))
+}
+
+/// Digest, size and packing of a layer's file.
+fn describe(file: &mut std::fs::File) -> io::Result<Descriptor> {
+    let mut hasher = Hasher::new(oci::Algorithm::Sha256);
+    let mut buffer = vec![0; 256 * 1024];
+    let (mut size, mut start) = (0, [0; 4]);
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        if size == 0 {
+            let known = count.min(start.len());
+            start[..known].copy_from_slice(&buffer[..known]);
+        }
+        hasher.update(&buffer[..count]);
+        size += count as u64;
+    }
+    let media_type = match start {
+        [0x1f, 0x8b, ..] => MediaType::OCI_LAYER_GZIP,
+        [0x28, 0xb5, 0x2f, 0xfd] => MediaType::OCI_LAYER_ZSTD,
+        _ => MediaType::OCI_LAYER_TAR,
+    };
+    Ok(Descriptor::new(media_type, hasher.finish(), size))
+}
