@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use runtime::spec::{
-    Capabilities, Device, DeviceKind, Mount, MountKind, NetMode, Propagation, Seccomp,
+    Capabilities, Device, DeviceKind, Mount, MountKind, Namespace, NetMode, Propagation, Seccomp,
 };
 
 use crate::harness::Host;
@@ -264,4 +264,37 @@ async fn the_environment_is_exactly_the_spec() {
     let mut spec = host.spec(&["env"]);
     spec.process.env = vec!["PATH=/bin".into(), "A=b c".into(), "HOME=/h".into()];
     assert_eq!(host.run(&spec).await.stdout, "PATH=/bin\nA=b c\nHOME=/h\n");
+}
+
+/// `--pid container:…` and its like: the second one sees the first.
+#[tokio::test]
+async fn it_can_join_the_namespaces_of_another() {
+    let host = Host::start().await;
+    let mut first = host.shell("echo ready; exec sleep 1000");
+    first.hostname = "first".into();
+    let (mut reader, writer) = host.launch(&first).await.unwrap().split();
+    crate::harness::expect_output(&mut reader, "ready").await;
+    let pid = runtime::cgroup::processes(&first.cgroup.path)[0];
+    let links = |pid: u32| {
+        ["pid", "ipc", "uts", "net"].map(|kind| {
+            let link = std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+            link.display().to_string()
+        })
+    };
+    let mut second = host.shell(
+        "cd /proc/self/ns; for n in pid ipc uts net; do readlink $n; done; hostname; \
+         ps | grep -c '[s]leep 1000'",
+    );
+    second.namespaces.pid = Namespace::Join(pid);
+    second.namespaces.ipc = Namespace::Join(pid);
+    second.namespaces.uts = Namespace::Join(pid);
+    second.namespaces.net = NetMode::Join(pid);
+    let output = host.run(&second).await;
+    assert_eq!(
+        output.stdout,
+        format!("{}\nfirst\n1\n", links(pid).join("\n")),
+        "{output:?}"
+    );
+    writer.signal(9).await.unwrap();
+    crate::harness::drain(&mut reader).await;
 }
