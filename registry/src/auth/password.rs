@@ -6,11 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use argon2::{
-    Argon2,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
-};
-use aws_lc_rs::{hmac, rand};
+use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash::phc::PasswordHash};
+use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac, rand};
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use oci::Digest;
 use tokio::sync::Semaphore;
 
@@ -131,21 +129,50 @@ impl Passwords {
     }
 }
 
-/// Hashes with argon2id at its recommended cost; a PHC string.
-pub(super) fn hash(password: &str) -> Result<String, AuthSetupError> {
-    Argon2::default()
-        .hash_password(password.as_bytes())
-        .map(|hash| hash.to_string())
-        .map_err(|error| AuthSetupError::Hash(error.to_string()))
+/// Memory that argon2 works in, given back to the system when it is done.
+///
+/// 19 MiB from the allocator's own heap would stay with whichever thread hashed
+/// last, and there are many. Above 32 MiB glibc maps memory of its own and unmaps
+/// it when freed (mallopt(3), M_MMAP_THRESHOLD); what is never touched costs nothing.
+fn blocks(params: &Params) -> Vec<Block> {
+    const MAPPED_BYTES: usize = 33 * 1024 * 1024;
+    let mut blocks = Vec::with_capacity(MAPPED_BYTES / Block::SIZE);
+    blocks.resize(params.block_count(), Block::default());
+    blocks
 }
 
-/// Compares in constant time, after a full hash.
+/// Hashes with argon2id at its recommended cost; a PHC string.
+pub(super) fn hash(password: &str) -> Result<String, AuthSetupError> {
+    let fail = |error: &dyn std::fmt::Display| AuthSetupError::Hash(error.to_string());
+    let mut salt = [0; 16];
+    rand::fill(&mut salt).map_err(|_| fail(&"no random numbers"))?;
+    let params = Params::default();
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    let memory = blocks(&params);
+    let (m, t, p) = (params.m_cost(), params.t_cost(), params.p_cost());
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(password.as_bytes(), &salt, &mut output, memory)
+        .map_err(|error| fail(&error))?;
+    let encode = |bytes: &[u8]| STANDARD_NO_PAD.encode(bytes);
+    let (salt, output) = (encode(&salt), encode(&output));
+    Ok(format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${output}"))
+}
+
+/// Compares in constant time, after a full hash; `false` for what is no hash.
 pub(super) fn matches(stored: &str, password: &str) -> bool {
-    PasswordHash::new(stored).is_ok_and(|stored| {
-        Argon2::default()
-            .verify_password(password.as_bytes(), &stored)
-            .is_ok()
-    })
+    let Ok(stored) = PasswordHash::new(stored) else {
+        return false;
+    };
+    let (Ok(params), Some(salt), Some(wanted)) =
+        (Params::try_from(&stored), &stored.salt, &stored.hash)
+    else {
+        return false;
+    };
+    let mut found = vec![0; wanted.len()];
+    let memory = blocks(&params);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(password.as_bytes(), salt, &mut found, memory)
+        .is_ok_and(|()| verify_slices_are_equal(&found, wanted.as_bytes()).is_ok())
 }
 
 /// A password for a person to copy once: 24 letters and digits, 143 bits.

@@ -18,8 +18,8 @@ use super::{ObjectReader, StoreError};
 
 /// Bytes per piece.
 const PIECE_BYTES: usize = 256 * 1024;
-/// Buffers kept for the next reads: 16 MiB at most.
-const POOL_MAX: usize = 64;
+/// Buffers kept for the next reads: 4 MiB at most.
+const POOL_MAX: usize = 16;
 
 type Piece = Result<(Buffer, usize), StoreError>;
 

@@ -75,7 +75,8 @@ impl Database {
             .busy_timeout(Duration::from_secs(10))
             // A larger WAL between checkpoints: each checkpoint costs two fsyncs.
             .pragma("wal_autocheckpoint", "4000")
-            .pragma("cache_size", "-8000")
+            // 2 MiB for each connection; the kernel's page cache holds the rest.
+            .pragma("cache_size", "-2000")
             // Undo records of savepoints and sorts stay in memory: the process that
             // faces the network may not write to a temporary directory.
             .pragma("temp_store", "MEMORY")

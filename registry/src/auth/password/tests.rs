@@ -23,6 +23,17 @@ fn passwords_match_themselves_only() {
     assert_ne!(stored, hash("correct horse").unwrap(), "salted");
 }
 
+/// What others write is read, and they read what we write.
+#[test]
+fn hashes_are_the_standard_form() {
+    use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+    let theirs = Argon2::default().hash_password(b"x").unwrap().to_string();
+    assert!(matches(&theirs, "x") && !matches(&theirs, "y"));
+    let ours = hash("x").unwrap();
+    let parsed = PasswordHash::new(&ours).unwrap();
+    assert!(Argon2::default().verify_password(b"x", &parsed).is_ok());
+}
+
 #[test]
 fn random_texts_are_long_and_plain() {
     let text = random_text(1000);
