@@ -48,7 +48,8 @@ async fn serve(arguments: &[String]) -> Result<(), Failure> {
         bridge: Some(Arc::clone(&bridge)),
     };
     let mut config = EngineConfig::new(dir.join("data/engine"));
-    config.cgroup_parent = format!("engine-test-{}", bridge.config().name);
+    let cgroup_parent = format!("engine-test-{}", bridge.config().name);
+    config.cgroup_parent.clone_from(&cgroup_parent);
     let engine = Engine::open(config, host).await?;
     let socket = dir.join("engine.sock");
     let _ = std::fs::remove_file(&socket);
@@ -59,6 +60,8 @@ async fn serve(arguments: &[String]) -> Result<(), Failure> {
         })
         .await?;
     engine.shutdown().await;
-    bridge.teardown_if_unused()?;
+    if bridge.teardown_if_unused()? {
+        runtime::cgroup::remove_if_unused(&cgroup_parent);
+    }
     Ok(())
 }
