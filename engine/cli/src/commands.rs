@@ -29,7 +29,7 @@ use crate::{
     client::Engine,
     config::Settings,
     error::CliError,
-    output,
+    hint, output,
 };
 
 /// What every command works with.
@@ -182,7 +182,11 @@ impl Command {
 
 /// Does one thing to each name. Prints the names it worked for; a failure is
 /// told and the rest goes on.
-async fn each<F>(names: &[String], mut action: impl FnMut(String) -> F) -> Result<u8, CliError>
+async fn each<F>(
+    ctx: &Context,
+    names: &[String],
+    mut action: impl FnMut(String) -> F,
+) -> Result<u8, CliError>
 where
     F: Future<Output = Result<Option<String>, CliError>>,
 {
@@ -194,6 +198,7 @@ where
             Err(error @ (CliError::Connect(_) | CliError::BrokenPipe)) => return Err(error),
             Err(error) => {
                 output::note(error.to_string());
+                hint::show(&error, ctx.settings.hints);
                 failed = true;
             }
         }

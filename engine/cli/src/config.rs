@@ -59,6 +59,8 @@ pub struct Settings {
     pub default_platform: Option<String>,
     /// Whether colour and cursor movement are wanted on a terminal.
     pub color: bool,
+    /// Whether failures on a terminal are followed by a next step.
+    pub hints: bool,
     pub debug: bool,
 }
 
@@ -94,6 +96,8 @@ impl Settings {
             api_version: text("DOCKER_API_VERSION"),
             default_platform: text("DOCKER_DEFAULT_PLATFORM"),
             color: text("NO_COLOR").is_none() && text("TERM").is_none_or(|term| term != "dumb"),
+            hints: text("DOCKER_CLI_HINTS")
+                .is_none_or(|hints| !matches!(hints.as_str(), "0" | "false" | "off")),
             debug: globals.debug || globals.log_level == "debug",
         })
     }

@@ -22,6 +22,7 @@ mod flags;
 mod format;
 mod frames;
 mod help;
+mod hint;
 mod output;
 mod progress;
 mod registry_login;
@@ -43,8 +44,12 @@ pub use help::grouped;
 /// Runs one command to its end: prints what it has to say, and gives the
 /// program's exit code.
 pub async fn run(command: Command, globals: Globals) -> ExitCode {
+    let mut hints = true;
     let outcome = match prepare(&globals) {
-        Ok(ctx) => command.run(&ctx).await,
+        Ok(ctx) => {
+            hints = ctx.settings.hints;
+            command.run(&ctx).await
+        }
         Err(error) => Err(error),
     };
     ExitCode::from(match outcome {
@@ -52,6 +57,7 @@ pub async fn run(command: Command, globals: Globals) -> ExitCode {
         Err(error) => {
             if !error.is_silent() {
                 output::note(error.to_string());
+                hint::show(&error, hints);
             }
             error.exit_code()
         }

@@ -360,7 +360,7 @@ impl Rmi {
         let query = &Query::new()
             .flag("force", self.force)
             .flag("noprune", self.no_prune);
-        each(&self.images, |name| async move {
+        each(ctx, &self.images, |name| async move {
             let path = format!("/images/{}", segment(&name));
             let call = Call::query(query.clone());
             let removed: Vec<ImageDelete> = ctx.engine.json(Method::DELETE, &path, call).await?;

@@ -153,7 +153,7 @@ impl Unpause {
 
 impl Wait {
     pub(super) async fn run(self, ctx: &Context) -> Result<u8, CliError> {
-        each(&self.containers, |name| async move {
+        each(ctx, &self.containers, |name| async move {
             let wait = run::wait(ctx, &name, "not-running").await?;
             Ok(Some(run::exit_code(wait).await?.to_string()))
         })
@@ -179,7 +179,7 @@ impl Rm {
             .flag("v", self.volumes)
             .flag("link", self.link);
         let force = self.force;
-        each(&self.containers, |name| async move {
+        each(ctx, &self.containers, |name| async move {
             let path = format!("/containers/{}", segment(name.trim_matches('/')));
             let call = Call::query(query.clone());
             match ctx.engine.command(Method::DELETE, &path, call).await {
@@ -202,7 +202,7 @@ async fn each_post(
     action: &str,
     query: &Query,
 ) -> Result<u8, CliError> {
-    each(names, |name| async move {
+    each(ctx, names, |name| async move {
         let path = format!("/containers/{}/{action}", segment(&name));
         let call = Call::query(query.clone());
         ctx.engine.command(Method::POST, &path, call).await?;

@@ -327,7 +327,7 @@ fn row(network: &Network, id: String) -> Map {
 impl Rm {
     async fn run(self, ctx: &Context) -> Result<u8, CliError> {
         let force = self.force;
-        each(&self.networks, |name| async move {
+        each(ctx, &self.networks, |name| async move {
             let path = format!("/networks/{}", segment(&name));
             match ctx
                 .engine

@@ -19,7 +19,7 @@ use crate::{
     client::{Call, Query, read_all, segment},
     detach::{DEFAULT_DETACH_KEYS, parse_keys},
     error::{CliError, ENGINE_FAILED},
-    output,
+    hint, output,
     session::{self, Ended, Plan},
 };
 
@@ -111,6 +111,7 @@ impl Run {
                         output::note(format!(
                             "carrack: {source}\n\nRun 'carrack run --help' for more information"
                         ));
+                        hint::show(&source, ctx.settings.hints);
                         code
                     }
                     other => other.exit_code(),
@@ -198,7 +199,7 @@ impl Create {
 impl Start {
     pub(super) async fn run(self, ctx: &Context) -> Result<u8, CliError> {
         if !self.attach && !self.interactive {
-            return each(&self.containers, |name| async move {
+            return each(ctx, &self.containers, |name| async move {
                 start(ctx, &name).await?;
                 Ok(Some(name))
             })

@@ -167,7 +167,7 @@ fn row(volume: &Volume) -> Map {
 impl Rm {
     async fn run(self, ctx: &Context) -> Result<u8, CliError> {
         let force = self.force;
-        each(&self.volumes, |name| async move {
+        each(ctx, &self.volumes, |name| async move {
             let path = format!("/volumes/{}", segment(&name));
             let query = Query::new().flag("force", force);
             ctx.engine
