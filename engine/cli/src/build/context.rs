@@ -151,14 +151,25 @@ impl Context {
             let text = String::from_utf8_lossy(&bytes);
             self.ignore = Ignore::parse(&text)
                 .map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
-            if path.starts_with(&self.root) {
+            if self.dockerfile != OUTSIDE_NAME {
                 self.always.push(name);
-            } else {
-                self.extra.push((name, bytes));
+                return Ok(());
             }
+            self.hide_outside(bytes);
             return Ok(());
         }
+        if self.dockerfile == OUTSIDE_NAME {
+            self.hide_outside(Vec::new());
+        }
         Ok(())
+    }
+
+    /// Gives a Dockerfile from outside an ignore file of its own, by which the
+    /// service leaves both out of what COPY sees.
+    fn hide_outside(&mut self, mut patterns: Vec<u8>) {
+        let [own, _] = ignore::file_names(OUTSIDE_NAME);
+        patterns.extend_from_slice(format!("\n{OUTSIDE_NAME}\n{own}\n").as_bytes());
+        self.extra.push((own, patterns));
     }
 
     /// Writes the context as a tar archive, in the order of the names.

@@ -125,7 +125,8 @@ impl Progress {
     /// log, the lines of the Dockerfile, and the error itself last.
     pub(super) fn summary(&mut self, id: &str) -> Result<(), CliError> {
         let mut text = String::new();
-        if let Some(step) = self.record.failed() {
+        let failed = self.record.failed();
+        if let Some(step) = failed.filter(|step| !step.tail(1).is_empty()) {
             text.push_str(&format!("------\n > {}:\n", step.name));
             for line in step.tail(SUMMARY_LINES) {
                 text.push_str(line);

@@ -114,7 +114,21 @@ fn a_dockerfile_from_elsewhere_comes_along() {
     );
     let context =
         Context::with_dockerfile(dir.path(), b"FROM scratch".to_vec(), dir.path()).unwrap();
-    assert_eq!(names(&context), [".carrack.Dockerfile", "a", "b"]);
+    assert_eq!(
+        names(&context),
+        [
+            ".carrack.Dockerfile",
+            ".carrack.Dockerfile.dockerignore",
+            "a",
+            "b"
+        ]
+    );
+    // By this the service keeps both from COPY.
+    let (_, patterns) = &context.extra[1];
+    let ignore = Ignore::parse(std::str::from_utf8(patterns).unwrap()).unwrap();
+    assert!(ignore.is_ignored(".carrack.Dockerfile"));
+    assert!(ignore.is_ignored(".carrack.Dockerfile.dockerignore"));
+    assert!(!ignore.is_ignored("a"));
 }
 
 #[test]
