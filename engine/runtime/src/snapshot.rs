@@ -23,7 +23,7 @@ mod name;
 mod record;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     io::Read,
     os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
@@ -76,6 +76,8 @@ struct Index {
     layers: HashMap<LayerName, LayerRecord>,
     /// Key → parents, bottom first.
     snapshots: HashMap<String, Vec<LayerName>>,
+    /// Layers that somebody wants to find again, see [`LayerStore::keep`].
+    kept: HashSet<LayerName>,
 }
 
 /// A layer that is in the store.
@@ -358,13 +360,31 @@ impl LayerStore {
         trash.delete()
     }
 
+    /// Keeps layers from being removed until [`LayerStore::release`], or until
+    /// the store is opened again: for a cache that stands on them. The names
+    /// need not exist yet.
+    pub fn keep(&self, names: impl IntoIterator<Item = LayerName>) {
+        self.inner.index().kept.extend(names);
+    }
+
+    /// Lets layers be removed again.
+    pub fn release(&self, names: &[LayerName]) {
+        let mut index = self.inner.index();
+        for name in names {
+            index.kept.remove(name);
+        }
+    }
+
     /// Removes a layer; one that does not exist is no error.
     ///
     /// # Errors
-    /// [`SnapshotError::LayerInUse`].
+    /// [`SnapshotError::LayerInUse`], [`SnapshotError::LayerKept`].
     pub fn remove_layer(&self, name: &LayerName) -> Result<(), SnapshotError> {
         let inner = &*self.inner;
         let mut index = inner.index();
+        if index.kept.contains(name) {
+            return Err(SnapshotError::LayerKept(name.clone()));
+        }
         if let Some((key, _)) = index.snapshots.iter().find(|(_, p)| p.contains(name)) {
             return Err(SnapshotError::LayerInUse {
                 layer: name.clone(),

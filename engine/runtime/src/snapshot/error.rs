@@ -24,6 +24,8 @@ pub enum SnapshotError {
     /// Removing it would take a container's or build step's files away.
     #[error("layer {layer} is in use by snapshot {snapshot}")]
     LayerInUse { layer: LayerName, snapshot: String },
+    #[error("layer {0} is kept for the builds that stand on it")]
+    LayerKept(LayerName),
     #[error("snapshot {0} does not exist")]
     NotFound(String),
     #[error("snapshot {0} already exists")]

@@ -614,3 +614,18 @@ fn a_layer_without_a_root_entry_shows_the_root_of_those_below() {
     assert_eq!(root("both", &both), 0o711);
     assert_eq!(root("alone", &[top]), 0o755);
 }
+
+#[test]
+fn a_kept_layer_stays_until_it_is_released() {
+    let fixture = fixture();
+    let name = LayerName::parse("build-1").unwrap();
+    fixture.store.keep([name.clone()]);
+    fixture.store.prepare("a", &[]).unwrap();
+    fixture.store.commit("a", &name).unwrap();
+    let error = fixture.store.remove_layer(&name).unwrap_err();
+    assert!(matches!(error, SnapshotError::LayerKept(_)), "{error}");
+    assert!(fixture.store.contains(&name));
+    fixture.store.release(std::slice::from_ref(&name));
+    fixture.store.remove_layer(&name).unwrap();
+    assert!(!fixture.store.contains(&name));
+}
