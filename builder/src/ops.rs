@@ -91,6 +91,7 @@ impl Workshop {
             move |name: &str| layers::layer_name(name).is_ok_and(|name| store.contains(&name));
         let cache = Cache::open(db.clone(), Arc::new(exists)).await?;
         let used = cache.layer_names().await?;
+        layers.keep(&used);
         let sweeper = layers.clone();
         let orphans = blocking(move || sweeper.sweep(&used)).await?;
         if orphans > 0 {

@@ -20,6 +20,7 @@ mod worker;
 
 use std::{
     collections::{HashMap, HashSet},
+    os::unix::fs::PermissionsExt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -107,6 +108,9 @@ impl Builder {
             source,
         };
         std::fs::create_dir_all(&config.data_dir).map_err(directory)?;
+        // Contexts and caches are their senders' business, whatever the umask.
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(&config.data_dir, private).map_err(directory)?;
         let db = Db::open(&config.data_dir.join("builder.db")).await?;
         let contexts = Contexts::open(config.data_dir.join("contexts"), config.context_bytes_max)
             .map_err(directory)?;

@@ -89,6 +89,13 @@ impl Layers {
         })
     }
 
+    /// Keeps layers while the cache may lead to them: the engine, which shares
+    /// the store, would else remove them with its last image of them.
+    pub(crate) fn keep<'a>(&self, names: impl IntoIterator<Item = &'a String>) {
+        let names = names.into_iter().filter_map(|name| layer_name(name).ok());
+        self.store.keep(names);
+    }
+
     /// What a layer is called now, and may not be called any more in a moment.
     pub(crate) async fn now(&self, name: &str) -> String {
         let renamed = self.renamed.read().await;
@@ -104,6 +111,7 @@ impl Layers {
         }
         let mut renamed = self.renamed.write().await;
         let (old, new) = (layer_name(from)?, layer_name(to)?);
+        self.store.keep([new.clone()]);
         let store = self.store.clone();
         let done = blocking(move || store.rename_layer(&old, &new)).await;
         done.map_err(|error| OpError::host("name an exported layer", &error))?;
@@ -141,6 +149,7 @@ impl Layers {
         let names: Vec<LayerName> = names.iter().filter_map(|n| layer_name(n).ok()).collect();
         let store = self.store.clone();
         blocking(move || {
+            store.release(&names);
             for name in names {
                 if let Err(error) = store.remove_layer(&name) {
                     tracing::warn!(layer = name.as_str(), %error, "cannot remove a layer");

@@ -171,11 +171,13 @@ impl Executor for Site {
 
     fn execute(&self, job: Job) -> BoxFuture<'_, Result<Executed, OpError>> {
         async move {
-            match &job.vertex.op {
+            let executed = match &job.vertex.op {
                 Op::Exec(exec) => self.exec(&job, exec).await,
                 Op::File(_) => self.file(&job).await,
                 Op::Source(_) => unreachable!("sources are not executed"),
-            }
+            }?;
+            self.shop.0.layers.keep(executed.outputs.iter().flatten());
+            Ok(executed)
         }
         .boxed()
     }

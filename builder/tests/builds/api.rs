@@ -129,3 +129,38 @@ async fn a_queued_build_can_be_cancelled() {
     }
     bench.check_nothing_left().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_named_and_nothing_half_written_stays() {
+    let bench = Bench::new().await;
+    let contexts = bench.path().join("builder/contexts");
+    let mount = |args: &[&str]| {
+        let done = std::process::Command::new(args[0])
+            .args(&args[1..])
+            .arg(&contexts)
+            .status();
+        assert!(done.unwrap().success());
+    };
+    mount(&["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs"]);
+    let context = Context::busybox("").file("big", &vec![7; 8 << 20]);
+    let (status, body) = bench.post("", context.tar()).await;
+    let left = crate::harness::names(&contexts);
+    // What fits is still taken and built.
+    let small = Context::default().file("Dockerfile", b"FROM scratch\nENV A=1\n");
+    let outcome = bench.build(small).await;
+    mount(&["umount"]);
+    assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{body}");
+    assert_eq!(error_code(&body), "no_space");
+    assert_eq!(left, [""; 0]);
+    outcome.succeeded();
+    bench.check_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_user_can_look_into_contexts() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let bench = Bench::new().await;
+    let dir = std::fs::metadata(bench.path().join("builder")).unwrap();
+    assert_eq!(dir.permissions().mode() & 0o777, 0o700);
+}

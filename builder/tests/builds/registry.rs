@@ -13,6 +13,8 @@ use oci::{
     client::{Client, ClientConfig, Credentials},
 };
 
+use runtime::snapshot::SnapshotError;
+
 use crate::harness::{Bench, Context, names};
 
 struct Registry {
@@ -120,6 +122,14 @@ async fn an_image_is_pushed_once_and_built_upon_elsewhere() {
     assert!(!again.log.contains("Pushing"), "{}", again.log);
     let compressed = names(&bench.path().join("builder/blobs"));
     assert_eq!(compressed.len(), 3);
+
+    // The engine, which shares the store, cannot take them away.
+    let names_now = bench.layers.list_layers().unwrap();
+    assert_eq!(names_now.len(), 3);
+    for name in names_now {
+        let refused = bench.layers.remove_layer(&name).unwrap_err();
+        assert!(matches!(refused, SnapshotError::LayerKept(_)), "{refused}");
+    }
 
     // Another builder pulls it, and passes its layers on as they are.
     let other = Bench::new().await;
