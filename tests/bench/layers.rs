@@ -91,6 +91,7 @@ fn main() {
         });
         println!("{:>45} MB out", exported.size_bytes / 1_000_000);
     }
+    snapshots(&store, &name);
     peer(
         "gunzip -c",
         Command::new("gunzip").arg("-c").arg(&archive),
@@ -107,6 +108,31 @@ fn main() {
             .arg(&target),
         bytes,
     );
+}
+
+/// What each container costs: a snapshot, its mount, and both gone again.
+fn snapshots(store: &LayerStore, layer: &LayerName) {
+    const ROUNDS: u32 = 200;
+    let parents = std::slice::from_ref(layer);
+    let mut spent = [Duration::ZERO; 3];
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let snapshot = store.prepare("bench", parents).unwrap();
+        let prepared = Instant::now();
+        drop(snapshot.mount_detached().unwrap());
+        let mounted = Instant::now();
+        store.remove("bench").unwrap();
+        let times = [prepared - start, mounted - prepared, mounted.elapsed()];
+        for (total, time) in spent.iter_mut().zip(times) {
+            *total += time;
+        }
+    }
+    for (what, total) in ["prepare", "mount and unmount", "remove"].iter().zip(spent) {
+        println!(
+            "snapshot: {what:30} {:7.0} us",
+            (total / ROUNDS).as_secs_f64() * 1e6
+        );
+    }
 }
 
 fn time<T>(what: &str, run: impl FnOnce() -> (T, u64)) -> T {

@@ -402,6 +402,18 @@ fn every_cut_is_noticed() {
             "{length}: {error}"
         );
     }
+    let mut tar = TarReader::new(&good[..marker - 2 * BLOCK_BYTES - 509], Limits::default());
+    let error = loop {
+        let mut content = Vec::new();
+        assert!(tar.next_entry().unwrap().is_some());
+        if let Err(error) = tar.read_to_end(&mut content) {
+            break LayerError::from_io(error);
+        }
+    };
+    assert!(
+        matches!(error, LayerError::Truncated(_)),
+        "whoever reads content is told at once"
+    );
     // One block of zeros and the end is what some writers leave.
     assert!(read(&good[..marker + BLOCK_BYTES]).is_ok());
 }
