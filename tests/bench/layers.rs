@@ -113,25 +113,31 @@ fn main() {
 /// What each container costs: a snapshot, its mount, and both gone again.
 fn snapshots(store: &LayerStore, layer: &LayerName) {
     const ROUNDS: u32 = 200;
-    let parents = std::slice::from_ref(layer);
-    let mut spent = [Duration::ZERO; 3];
-    for _ in 0..ROUNDS {
-        let start = Instant::now();
-        let snapshot = store.prepare("bench", parents).unwrap();
-        let prepared = Instant::now();
-        drop(snapshot.mount_detached().unwrap());
-        let mounted = Instant::now();
-        store.remove("bench").unwrap();
-        let times = [prepared - start, mounted - prepared, mounted.elapsed()];
-        for (total, time) in spent.iter_mut().zip(times) {
-            *total += time;
+    for volatile in [false, true] {
+        let mut spent = [Duration::ZERO; 3];
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            let mut snapshot = store.prepare("bench", std::slice::from_ref(layer)).unwrap();
+            snapshot.volatile = volatile;
+            let prepared = Instant::now();
+            let mount = Root::from_fd(snapshot.mount_detached().unwrap());
+            mount.write(Path::new("written"), b"x", 0o644).unwrap();
+            drop(mount);
+            let mounted = Instant::now();
+            store.remove("bench").unwrap();
+            let times = [prepared - start, mounted - prepared, mounted.elapsed()];
+            for (total, time) in spent.iter_mut().zip(times) {
+                *total += time;
+            }
         }
-    }
-    for (what, total) in ["prepare", "mount and unmount", "remove"].iter().zip(spent) {
-        println!(
-            "snapshot: {what:30} {:7.0} us",
-            (total / ROUNDS).as_secs_f64() * 1e6
-        );
+        let kind = if volatile { "volatile" } else { "synced" };
+        for (what, total) in ["prepare", "mount, write, unmount", "remove"]
+            .iter()
+            .zip(spent)
+        {
+            let average = (total / ROUNDS).as_secs_f64() * 1e6;
+            println!("{kind} snapshot: {what:30} {average:7.0} us");
+        }
     }
 }
 

@@ -146,6 +146,7 @@ impl Sandboxes {
             lower: root.snapshot.lower.clone(),
             upper: root.snapshot.upper.clone(),
             work: root.snapshot.work.clone(),
+            volatile: root.snapshot.volatile,
         };
         let mut spec = ContainerSpec::new(&sandbox.id, sandbox.state_dir.clone(), rootfs, process);
         spec.read_only_rootfs = exec.root.readonly;

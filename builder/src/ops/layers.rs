@@ -182,7 +182,10 @@ impl Scratch {
     /// pinned until it is mounted.
     pub(crate) fn prepare(store: &LayerStore, below: &Pinned) -> Result<Self, SnapshotError> {
         let key = format!("{SNAPSHOT_PREFIX}{}", uuid::Uuid::new_v4().simple());
-        let snapshot = store.prepare(&key, &below.names)?;
+        let mut snapshot = store.prepare(&key, &below.names)?;
+        // Steps are synced together when a build ends, and dropped if the
+        // machine crashes before.
+        snapshot.volatile = true;
         Ok(Self {
             store: store.clone(),
             key: Some(key),

@@ -86,6 +86,7 @@ fn spec(dir: &Path, image: &Path, n: usize, args: &[&str]) -> ContainerSpec {
         lower: vec![image.to_owned()],
         upper: base.join("upper"),
         work: base.join("work"),
+        volatile: false,
     };
     let process = ProcessSpec::new(args.iter().map(|a| (*a).to_owned()).collect());
     let mut spec = ContainerSpec::new(&n.to_string(), base.join("state"), rootfs, process);

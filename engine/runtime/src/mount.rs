@@ -23,6 +23,8 @@ use rustix::{
     thread::{UnshareFlags, unshare_unsafe},
 };
 
+use crate::root::{PathError, Root};
+
 /// Why an overlay could not be mounted.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
@@ -31,6 +33,8 @@ pub enum MountError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("prepare work directory {}", .path.display())]
+    Work { path: PathBuf, source: PathError },
     /// The kernel writes its reasons to its log only (dmesg).
     #[error("mount an overlay of {layers} layers: {step}; the kernel's log may say why")]
     Overlay {
@@ -48,6 +52,11 @@ pub struct Overlay<'a> {
     /// Upper and work directory, on one file system.
     pub upper: Option<(&'a Path, &'a Path)>,
     pub read_only: bool,
+    /// Nothing written is synced, not even by fsync(2) inside or by the unmount,
+    /// which else waits for the whole file system of the upper directory. For
+    /// what a crash of the machine may take: build steps, containers that are
+    /// removed when they end (kernel documentation, overlayfs.rst, "Volatile mount").
+    pub volatile: bool,
 }
 
 impl Overlay<'_> {
@@ -83,6 +92,9 @@ impl Overlay<'_> {
         }
         if self.read_only {
             fsconfig_set_flag(context, "ro").map_err(self.failed("set options"))?;
+        }
+        if self.is_volatile() {
+            fsconfig_set_flag(context, "volatile").map_err(self.failed("set options"))?;
         }
         fsconfig_create(context).map_err(self.failed("create"))
     }
@@ -120,6 +132,9 @@ impl Overlay<'_> {
         for (option, value) in COMPLETE_UPPERS {
             options += &format!(",{option}={value}");
         }
+        if self.is_volatile() {
+            options += ",volatile";
+        }
         let options = CString::new(options).expect("made of digits and ASCII words");
         let flags = if self.read_only {
             MountFlags::RDONLY
@@ -133,12 +148,19 @@ impl Overlay<'_> {
         open_tree(CWD, target, clone).map_err(&failed)
     }
 
+    fn is_volatile(&self) -> bool {
+        self.volatile && self.upper.is_some()
+    }
+
     fn open(&self) -> Result<Open, MountError> {
         let lower = self.lower.iter().map(|path| open_dir(path));
         Ok(Open {
             lower: lower.collect::<Result<_, _>>()?,
             upper: match self.upper {
-                Some((upper, work)) => Some((open_dir(upper)?, open_dir(work)?)),
+                Some((upper, work)) => {
+                    forget_volatile(work)?;
+                    Some((open_dir(upper)?, open_dir(work)?))
+                }
                 None => None,
             },
         })
@@ -158,6 +180,17 @@ impl Overlay<'_> {
 struct Open {
     lower: Vec<OwnedFd>,
     upper: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// Overlayfs refuses an upper directory that was mounted volatile, in case the
+/// machine crashed since. Who does so throws the directory away then.
+fn forget_volatile(work: &Path) -> Result<(), MountError> {
+    Root::open(work)
+        .and_then(|work| work.remove_all(Path::new("work/incompat")))
+        .map_err(|source| MountError::Work {
+            path: work.to_owned(),
+            source,
+        })
 }
 
 /// An upper directory must be a layer on its own: no renamed directory that

@@ -94,6 +94,9 @@ pub struct Snapshot {
     pub lower: Vec<PathBuf>,
     pub upper: PathBuf,
     pub work: PathBuf,
+    /// Mounted without ever syncing, see [`Overlay::volatile`]. Off unless the
+    /// caller sets it.
+    pub volatile: bool,
 }
 
 impl Snapshot {
@@ -104,6 +107,7 @@ impl Snapshot {
             lower: &self.lower,
             upper: Some((&self.upper, &self.work)),
             read_only: false,
+            volatile: self.volatile,
         };
         Ok(overlay.mount_detached()?)
     }
@@ -117,6 +121,7 @@ impl Snapshot {
             lower: &lower,
             upper: None,
             read_only: true,
+            volatile: false,
         };
         Ok(overlay.mount_detached()?)
     }
@@ -246,6 +251,7 @@ impl LayerStore {
             lower: inner.lower(&index, parents),
             upper: dir.join(FILES),
             work: dir.join("work"),
+            volatile: false,
         })
     }
 
@@ -258,6 +264,7 @@ impl LayerStore {
             lower: &overlay_of,
             upper: None,
             read_only: true,
+            volatile: false,
         };
         Ok(overlay.mount_detached()?)
     }

@@ -98,6 +98,10 @@ pub struct Rootfs {
     pub lower: Vec<PathBuf>,
     pub upper: PathBuf,
     pub work: PathBuf,
+    /// Nothing written is ever synced: what it holds is gone when the
+    /// container is.
+    #[serde(default)]
+    pub volatile: bool,
 }
 
 impl From<crate::snapshot::Snapshot> for Rootfs {
@@ -106,6 +110,7 @@ impl From<crate::snapshot::Snapshot> for Rootfs {
             lower: snapshot.lower,
             upper: snapshot.upper,
             work: snapshot.work,
+            volatile: snapshot.volatile,
         }
     }
 }

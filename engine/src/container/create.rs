@@ -223,6 +223,7 @@ fn check_spec(
             lower: Vec::new(),
             upper: PathBuf::new(),
             work: PathBuf::new(),
+            volatile: false,
         },
         config,
         host,

@@ -106,6 +106,9 @@ pub(crate) async fn start(
         lower: snapshot.lower.clone(),
         upper: snapshot.upper.clone(),
         work: snapshot.work.clone(),
+        // It goes when the container ends: no sync would be of use, and the
+        // unmount would wait for one.
+        volatile: host.auto_remove,
     };
     let mounts: Vec<(PlannedMount, PathBuf)> = planned.into_iter().zip(volumes).collect();
     let spec = spec::build(SpecInput {

@@ -16,6 +16,7 @@ pub(super) fn overlay(rootfs: &Rootfs) -> Result<OwnedFd, Failure> {
         lower: &rootfs.lower,
         upper: Some((&rootfs.upper, &rootfs.work)),
         read_only: false,
+        volatile: rootfs.volatile,
     };
     overlay
         .mount_detached()

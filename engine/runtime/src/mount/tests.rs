@@ -51,6 +51,7 @@ fn the_topmost_layer_wins_and_writes_go_up() {
         lower: &layers.lower,
         upper: Some((&upper, &work)),
         read_only: false,
+        volatile: false,
     };
     let root = Root::from_fd(overlay.mount_detached().unwrap());
     assert_eq!(read(&root, "shared").unwrap(), "0");
@@ -73,6 +74,7 @@ fn hundreds_of_layers_mount() {
         lower: &layers.lower,
         upper: None,
         read_only: true,
+        volatile: false,
     };
     let root = Root::from_fd(overlay.mount_detached().unwrap());
     assert!(read(&root, "own299").is_some());
@@ -91,6 +93,7 @@ fn kernels_with_one_string_for_all_layers_mount_as_many() {
             lower: &layers.lower,
             upper: Some((&upper, &work)),
             read_only: false,
+            volatile: false,
         };
         let root = Root::from_fd(overlay.mount_by_string().unwrap());
         assert_eq!(read(&root, "shared").unwrap(), "0", "{count}");
@@ -120,6 +123,7 @@ fn a_renamed_directory_is_copied_not_redirected() {
         lower: &layers.lower,
         upper: Some((&upper, &work)),
         read_only: false,
+        volatile: false,
     };
     let root = Root::from_fd(overlay.mount_detached().unwrap());
     let renamed = rustix::fs::renameat(&root, "d", &root, "e");
@@ -133,6 +137,7 @@ fn errors_say_which_layer_or_how_many() {
         lower: &[PathBuf::from("/nonexistent/layer")],
         upper: None,
         read_only: true,
+        volatile: false,
     };
     let error = overlay.mount_detached().unwrap_err().to_string();
     assert!(error.contains("/nonexistent/layer"), "{error}");
@@ -140,7 +145,32 @@ fn errors_say_which_layer_or_how_many() {
         lower: &layers.lower,
         upper: None,
         read_only: true,
+        volatile: false,
     };
     let error = overlay.mount_detached().unwrap_err().to_string();
     assert!(error.contains("overlay of 1 layers: create"), "{error}");
+}
+
+#[test]
+fn volatile_mounts_come_back_and_keep_what_was_written() {
+    let layers = layers(1);
+    let (upper, work) = (
+        layers.dir.path().join("upper"),
+        layers.dir.path().join("work"),
+    );
+    for volatile in [true, true, false, true] {
+        let overlay = Overlay {
+            lower: &layers.lower,
+            upper: Some((&upper, &work)),
+            read_only: false,
+            volatile,
+        };
+        let root = Root::from_fd(overlay.mount_detached().unwrap());
+        assert_eq!(work.join("work/incompat/volatile").exists(), volatile);
+        root.write(Path::new("new"), b"new", 0o644).unwrap();
+        assert_eq!(read(&root, "shared").unwrap(), "0");
+        drop(root);
+        let root = Root::from_fd(overlay.mount_by_string().unwrap());
+        assert_eq!(read(&root, "new").unwrap(), "new");
+    }
 }

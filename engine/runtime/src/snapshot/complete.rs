@@ -84,6 +84,7 @@ impl Inner {
             lower: &self.view_dirs(layers),
             upper: None,
             read_only: true,
+            volatile: false,
         };
         Ok(Some(Root::from_fd(overlay.mount_detached()?)))
     }

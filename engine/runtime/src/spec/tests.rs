@@ -7,6 +7,7 @@ fn spec() -> ContainerSpec {
         lower: vec![PathBuf::from("/l")],
         upper: PathBuf::from("/u"),
         work: PathBuf::from("/w"),
+        volatile: false,
     };
     ContainerSpec::new(
         "c1",

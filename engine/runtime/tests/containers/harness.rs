@@ -76,6 +76,7 @@ impl Host {
             lower: vec![self.image()],
             upper: base.join("upper"),
             work: base.join("work"),
+            volatile: false,
         };
         let process = ProcessSpec::new(args.iter().map(|a| a.to_string()).collect());
         let id = format!("c{number}");

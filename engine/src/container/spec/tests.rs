@@ -10,6 +10,7 @@ fn input<'a>(config: &'a ContainerConfig, host: &'a HostConfig) -> SpecInput<'a>
             lower: vec![PathBuf::from("/lower")],
             upper: PathBuf::from("/upper"),
             work: PathBuf::from("/work"),
+            volatile: false,
         },
         config,
         host,
