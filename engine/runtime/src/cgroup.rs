@@ -14,8 +14,9 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -35,6 +36,10 @@ const V1_ALWAYS: [&str; 6] = ["pids", "cpu", "cpuacct", "devices", "freezer", "m
 
 /// Joined only with a limit of theirs: each costs a directory and a mount.
 const V1_SOMETIMES: [&str; 2] = ["cpuset", "blkio"];
+
+/// How long processes get to die or to freeze. Both are instant unless one is
+/// stuck in the kernel.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `f_type` of the two file systems (linux/magic.h).
 const CGROUP_MAGIC: i64 = 0x0027_e0eb;
@@ -242,7 +247,8 @@ impl Cgroup {
         stats::field(&text, "oom_kill").unwrap_or(0)
     }
 
-    /// Kills every process in the group and returns when none is left alive.
+    /// Kills every process in the group, frozen ones too, and returns when none
+    /// is left alive.
     /// Zombies are left to their parents.
     pub(crate) fn kill_all(&self) -> Result<(), CgroupError> {
         if self.version == Version::V2 {
@@ -252,6 +258,7 @@ impl Cgroup {
                 result => result?,
             }
         }
+        let deadline = Instant::now() + PATIENCE;
         // On v1 a process may fork between the list and the kill; on v2 this
         // only waits.
         loop {
@@ -266,15 +273,48 @@ impl Cgroup {
             for pidfd in &pidfds {
                 let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
             }
+            self.let_die();
             for pidfd in &pidfds {
-                let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-                while poll(&mut fds, None) == Err(Errno::INTR) {}
+                self.wait_for_death(pidfd, deadline)?;
             }
             // A process whose parent has not reaped it stays listed on v1.
             if pidfds.len() == self.processes().len() && self.all_dead() {
                 return Ok(());
             }
         }
+    }
+
+    /// Lets killed processes of a frozen group die: on v1 a frozen process does
+    /// not take even SIGKILL.
+    pub(crate) fn let_die(&self) {
+        if self.version == Version::V1
+            && let Some(file) = self.v1_file("freezer", "freezer.state")
+        {
+            // A group that is gone, or not frozen, needs nothing.
+            let _ = write(&file, "THAWED");
+        }
+    }
+
+    /// A process in uninterruptible sleep outlives SIGKILL; nobody may wait for
+    /// it for ever.
+    fn wait_for_death(&self, pidfd: &OwnedFd, deadline: Instant) -> Result<(), CgroupError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).expect("ten seconds fit");
+            match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) => return Err(self.late("kill all processes of")),
+                Err(Errno::INTR) => {}
+                Ok(_) | Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    fn late(&self, action: &'static str) -> CgroupError {
+        failed(
+            action,
+            Path::new(&self.path),
+            io::ErrorKind::TimedOut.into(),
+        )
     }
 
     /// Whether only zombies are listed.
@@ -328,8 +368,13 @@ impl Cgroup {
             })?;
         let state = if frozen { "FROZEN" } else { "THAWED" };
         write(&file, state)?;
+        let deadline = Instant::now() + PATIENCE;
         // The kernel moves on from FREEZING whenever somebody looks.
         while read(&file).map_err(|e| failed("read", &file, e))?.trim() != state {
+            if Instant::now() > deadline {
+                write(&file, "THAWED")?;
+                return Err(self.late("freeze"));
+            }
             std::thread::yield_now();
         }
         Ok(())

@@ -353,6 +353,9 @@ impl Monitoring {
         if let Some(signal) = crate::sys::signal::from_number(number) {
             let _ = rustix::process::pidfd_send_signal(&self.guest.child.pidfd, signal);
         }
+        if let (libc::SIGKILL, Owner::Container { cgroup, .. }) = (number, &self.guest.owner) {
+            cgroup.let_die();
+        }
     }
 
     /// Gives the monitor of an exec what it needs to enter the container.

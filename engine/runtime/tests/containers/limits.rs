@@ -129,3 +129,23 @@ async fn sysctls_of_its_namespaces_are_set() {
     ]);
     assert_eq!(host.run(&spec).await.stdout, "12345\n1\n");
 }
+
+/// A paused container can be killed, by its monitor and by its group.
+#[tokio::test]
+async fn frozen_processes_die() {
+    for by_group in [false, true] {
+        let host = Host::start().await;
+        let spec = host.shell("echo ready; sleep 1000");
+        let (mut reader, writer) = host.launch(&spec).await.unwrap().split();
+        expect_output(&mut reader, "ready").await;
+        let path = spec.cgroup.path.clone();
+        cgroup::freeze(&path).unwrap();
+        if by_group {
+            let killed = tokio::task::spawn_blocking(move || cgroup::kill_all(&path));
+            killed.await.unwrap().unwrap();
+        } else {
+            writer.signal(9).await.unwrap();
+        }
+        assert_eq!(drain(&mut reader).await.status.code, 137);
+    }
+}
