@@ -92,10 +92,12 @@ impl Sandboxes {
                 }
             },
         };
+        // Before the pin: both may wait long, and mounts take pins of their own,
+        // which would queue behind whoever waits for ours.
+        let mounted = mounts::resolve(self, sandbox, exec, inputs, &job.cancel).await?;
+        let address = sandbox.connect(self, exec.network).await?;
         let pinned = self.layers.pin(&below).await?;
         let (scratch, pinned) = self.prepare(pinned).await?;
-        let mounted = mounts::resolve(self, sandbox, exec, inputs).await?;
-        let address = sandbox.connect(self, exec.network).await?;
         let (spec, netns) = self.spec(sandbox, exec, &scratch, mounted, address)?;
         let targets: Vec<String> = spec.mounts.iter().map(|m| m.target.clone()).collect();
         let layers = self.layers.clone();

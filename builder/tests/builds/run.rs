@@ -216,3 +216,28 @@ async fn mounts_show_their_content_and_leave_nothing_in_the_layer() {
     assert_eq!(left, [""], "{}", outcome.log);
     bench.check_nothing_left().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_take_turns_with_a_locked_cache_and_never_wait_for_each_other() {
+    let bench = Bench::new().await;
+    // Each holds both caches for a moment; which comes first differs.
+    let stage = |name: &str, first: &str, second: &str| {
+        format!(
+            "FROM base AS {name}\n\
+             RUN --network=none --mount=type=cache,id={first},sharing=locked,target=/1 \
+                 --mount=type=cache,id={second},sharing=locked,target=/2 \
+                 --mount=type=cache,id={first},sharing=locked,target=/3 \
+                 mkdir /1/busy && touch /3/seen && rmdir /1/busy && echo {name} > /{name}\n"
+        )
+    };
+    let dockerfile = format!(
+        "{}{}FROM base\nCOPY --from=a /a /a\nCOPY --from=b /b /b\n",
+        stage("a", "x", "y"),
+        stage("b", "y", "x")
+    );
+    for _ in 0..3 {
+        let context = Context::busybox(&dockerfile);
+        bench.build_with("no-cache=1", context).await.succeeded();
+    }
+    bench.check_nothing_left().await;
+}

@@ -1,15 +1,21 @@
 //! The mounts of an exec, from inputs to places on the host.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use runtime::{
     root::{CopyOptions, PathError, Root},
     spec::{Mount, MountKind, Propagation},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Input, Sandboxes, sandbox::Sandbox};
 use crate::{
     ops::{
+        cache_mount::CacheLease,
         layers::{Layers, blocking},
         select::relative,
     },
@@ -25,7 +31,9 @@ pub(crate) async fn resolve(
     sandbox: &mut Sandbox,
     exec: &op::Exec,
     inputs: &[Input],
+    cancel: &CancellationToken,
 ) -> Result<Vec<Mount>, OpError> {
+    let caches = caches(with, sandbox, exec, inputs, cancel).await?;
     let mut mounts: Vec<&op::Mount> = exec.mounts.iter().collect();
     // A mount below another comes after it.
     mounts.sort_by_key(|mount| mount.dest.matches('/').count());
@@ -40,17 +48,7 @@ pub(crate) async fn resolve(
                 },
                 false,
             ),
-            op::MountKind::Cache {
-                id,
-                sharing,
-                input,
-                selector,
-                readonly,
-            } => {
-                let input = input.map(|at| &inputs[at]);
-                let path = cache(with, sandbox, id, *sharing, input, selector).await?;
-                (bind(path), *readonly)
-            }
+            op::MountKind::Cache { id, readonly, .. } => (bind(caches[id].clone()), *readonly),
             op::MountKind::Bind {
                 input,
                 selector,
@@ -78,17 +76,53 @@ fn bind(source: PathBuf) -> MountKind {
     }
 }
 
+/// The directories of the caches that a step mounts, by id. Each is leased
+/// once, in the order of their ids, so that no two steps wait for each other.
+async fn caches(
+    with: &Sandboxes,
+    sandbox: &mut Sandbox,
+    exec: &op::Exec,
+    inputs: &[Input],
+    cancel: &CancellationToken,
+) -> Result<BTreeMap<String, PathBuf>, OpError> {
+    let mut wanted = BTreeMap::new();
+    for mount in &exec.mounts {
+        if let op::MountKind::Cache {
+            id,
+            sharing,
+            input,
+            selector,
+            ..
+        } = &mount.kind
+        {
+            let input = input.map(|at| &inputs[at]);
+            wanted
+                .entry(id)
+                .or_insert((*sharing, input, selector.as_str()));
+        }
+    }
+    let mut found = BTreeMap::new();
+    for (id, (sharing, input, selector)) in wanted {
+        let lease = tokio::select! {
+            lease = with.caches.lease(id, sharing) => lease,
+            () = cancel.cancelled() => return Err(OpError::Cancelled),
+        };
+        let lease = lease.map_err(|error| OpError::host("open a cache mount", &error))?;
+        let path = cache(with, sandbox, lease, sharing, input, selector).await?;
+        found.insert(id.clone(), path);
+    }
+    Ok(found)
+}
+
 /// A cache directory, filled when it is new.
 async fn cache(
     with: &Sandboxes,
     sandbox: &mut Sandbox,
-    id: &str,
+    mut lease: CacheLease,
     sharing: Sharing,
     input: Option<&Input>,
     selector: &str,
 ) -> Result<PathBuf, OpError> {
-    let lease = with.caches.lease(id, sharing).await;
-    let mut lease = lease.map_err(|error| OpError::host("open a cache mount", &error))?;
     if lease.fresh {
         let source = match input {
             None => None,
