@@ -94,6 +94,13 @@ impl Config {
         self.run_dir().join("builder.sock")
     }
 
+    /// Directory of the registry's database file.
+    pub fn database_dir(&self) -> Option<PathBuf> {
+        let file = self.database_url.strip_prefix("sqlite:")?;
+        let file = Path::new(file.strip_prefix("//").unwrap_or(file));
+        file.parent().map(Path::to_path_buf)
+    }
+
     /// Where the registry keeps its blobs.
     pub fn storage_dir(&self) -> PathBuf {
         Path::new(&self.storage).to_path_buf()

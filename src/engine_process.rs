@@ -94,7 +94,8 @@ async fn run(
     stop.stopped().await;
     let deadline = tokio::time::Instant::now() + config.shutdown_timeout;
     if let Some(builder) = builder {
-        builder.shutdown(config.shutdown_timeout).await;
+        // The other half is for what it then has to interrupt and clean up.
+        builder.shutdown(config.shutdown_timeout / 2).await;
     }
     if let Some(engine) = engine {
         engine.shutdown().await;

@@ -75,6 +75,11 @@ async fn run(
             app = app.merge(builds::router(&config, opened.clone()));
         }
         registry = Some(opened);
+    } else if config.has(Role::Builder) {
+        tracing::warn!(
+            "without the registry role there are no accounts: the build API is served on {} only",
+            config.builder_socket.display()
+        );
     }
     app = app.merge(health::router(readiness.clone(), registry.clone()));
     app = app.route("/", get(health::greeting));

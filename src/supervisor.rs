@@ -18,18 +18,23 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use futures_util::StreamExt as _;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
+use tokio_util::codec::{FramedRead, LinesCodec};
 
 use crate::config::Config;
 use channel::{FromChild, Start, ToChild};
 
 const RESTART_DELAY_MIN: Duration = Duration::from_millis(100);
 const RESTART_DELAY_MAX: Duration = Duration::from_secs(10);
+/// Longest line that a child may send, in bytes.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+/// What a child gets after `shutdown-timeout` to take its things from the host.
+const CLEANUP_TIME: Duration = Duration::from_secs(10);
 /// A child that served this long is forgiven its earlier crashes.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 
@@ -185,13 +190,17 @@ pub async fn run(
                 Ok(())
             }
             Action::ChildrenEnded => supervisor.reap(announced),
-            Action::RestartDue => supervisor.restart_due(),
+            Action::RestartDue => {
+                supervisor.restart_due();
+                Ok(())
+            }
             Action::Stop => break,
         };
         if let Err(error) = outcome {
             supervisor
                 .stop(&mut ended, &mut terminate, &mut interrupt)
                 .await;
+            tell_passwords(heard, &mut notice).await;
             return Err(error);
         }
         if !announced && supervisor.children.iter().all(Child::is_serving) {
@@ -206,7 +215,21 @@ pub async fn run(
     supervisor
         .stop(&mut ended, &mut terminate, &mut interrupt)
         .await;
+    tell_passwords(heard, &mut notice).await;
     Ok(())
+}
+
+/// A password that was stored must be told, also when the tree ends at once:
+/// the next start will not make another. Ends with the children's channels.
+async fn tell_passwords(
+    mut heard: mpsc::UnboundedReceiver<(Pid, FromChild)>,
+    notice: &mut impl FnMut(Notice),
+) {
+    while let Some((_, message)) = heard.recv().await {
+        if let FromChild::AdminPassword(password) = message {
+            notice(Notice::AdminPassword(password));
+        }
+    }
 }
 
 async fn sleep_until(due: Option<tokio::time::Instant>) {
@@ -244,8 +267,10 @@ impl Supervisor {
         let reading = tokio::net::UnixStream::from_std(reading).context("watch a channel")?;
         let said = self.said.clone();
         tokio::spawn(async move {
-            let mut lines = BufReader::new(reading).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
+            // The front is the part that a stranger may have taken over.
+            let codec = LinesCodec::new_with_max_length(LINE_BYTES_MAX);
+            let mut lines = FramedRead::new(reading, codec);
+            while let Some(Ok(line)) = lines.next().await {
                 if let Ok(message) = serde_json::from_str(&line) {
                     let _ = said.send((pid, message));
                 }
@@ -361,15 +386,22 @@ impl Supervisor {
         self.children.iter().filter_map(due).min()
     }
 
-    fn restart_due(&mut self) -> Result<()> {
+    /// Starts again whatever is due; what cannot be started now is due later.
+    fn restart_due(&mut self) {
         let now = tokio::time::Instant::now();
         for index in 0..self.children.len() {
-            if matches!(self.children[index].state, State::Waiting { until } if until <= now) {
-                let state = self.spawn(&self.children[index].plan)?;
-                self.children[index].state = state;
+            if !matches!(self.children[index].state, State::Waiting { until } if until <= now) {
+                continue;
             }
+            let spawned = self.spawn(&self.children[index].plan);
+            let child = &mut self.children[index];
+            child.state = spawned.unwrap_or_else(|error| {
+                tracing::error!(part = child.plan.part.name(), "{error:#}");
+                State::Waiting {
+                    until: now + RESTART_DELAY_MAX,
+                }
+            });
         }
-        Ok(())
     }
 
     /// SIGTERM to all, then SIGKILL to whoever is left after the deadline or a
@@ -381,7 +413,7 @@ impl Supervisor {
         interrupt: &mut tokio::signal::unix::Signal,
     ) {
         self.signal_all(Signal::TERM);
-        let grace = self.config.shutdown_timeout + Duration::from_secs(1);
+        let grace = self.config.shutdown_timeout + CLEANUP_TIME;
         let deadline = tokio::time::Instant::now() + grace;
         loop {
             while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {

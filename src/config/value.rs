@@ -115,8 +115,11 @@ fn public_url(url: Option<String>) -> Result<Option<String>> {
 }
 
 fn database_url(url: &str) -> Result<String> {
-    if url.starts_with("sqlite:") {
-        return Ok(url.to_owned());
+    if let Some(file) = url.strip_prefix("sqlite:") {
+        let file = file.strip_prefix("//").unwrap_or(file);
+        let file =
+            std::path::absolute(file).map_err(|e| anyhow!("database-url is {url:?}: {e}"))?;
+        return Ok(format!("sqlite:{}", file.display()));
     }
     if url.starts_with("postgres:") || url.starts_with("postgresql:") {
         bail!(
@@ -130,6 +133,7 @@ fn storage(text: &str) -> Result<String> {
     if text.starts_with("s3:") {
         bail!("storage names S3, which this release does not support yet: use a directory");
     }
+    let text = text.strip_prefix("file://").unwrap_or(text);
     let path = std::path::absolute(text).map_err(|e| anyhow!("storage is {text:?}: {e}"))?;
     Ok(path.to_string_lossy().into_owned())
 }

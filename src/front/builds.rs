@@ -15,7 +15,7 @@ use axum::{
 use builder_proto::api::{ErrorBody, ErrorDetail};
 use hyper_util::rt::TokioIo;
 use oci::{Reference, Repository};
-use registry::{Caller, Registry};
+use registry::{Action, Caller, Registry};
 use tokio::net::UnixStream;
 
 use crate::config::Config;
@@ -65,6 +65,7 @@ async fn forward(State(forwarder): State<Forwarder>, request: Request) -> Respon
 #[derive(Debug)]
 enum Problem {
     Unauthorized(String),
+    Forbidden(String),
     BadTag(String),
     Unavailable(String),
 }
@@ -73,6 +74,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, code, message) = match self {
             Self::Unauthorized(message) => (StatusCode::UNAUTHORIZED, "unauthorized", message),
+            Self::Forbidden(message) => (StatusCode::FORBIDDEN, "forbidden", message),
             Self::BadTag(message) => (StatusCode::BAD_REQUEST, "invalid_argument", message),
             Self::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
         };
@@ -103,13 +105,20 @@ impl Forwarder {
             .authenticate(request.headers())
             .await
             .map_err(|error| Problem::Unauthorized(error.to_string()))?;
-        if caller.is_anonymous() {
+        // A token of the registry grants pulls and pushes, not builds.
+        if caller.is_anonymous() || caller.is_token() {
             return Err(Problem::Unauthorized(
                 "builds need a login: send the user name and password by HTTP Basic authentication"
                     .to_owned(),
             ));
         }
         let push = repositories(request.uri().query().unwrap_or(""))?;
+        if let Some(refused) = push.iter().find(|repo| !caller.may(repo, Action::Push)) {
+            return Err(Problem::Forbidden(format!(
+                "{} may not push to {refused}: ask for the right, or choose another tag",
+                caller.name()
+            )));
+        }
         let token = self.registry.job_token(&caller, &push, JOB_TOKEN_LIFE);
         let request = rewrite(request, &caller, &token)?;
         let unavailable = |error: String| {

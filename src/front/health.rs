@@ -58,12 +58,13 @@ impl Readiness {
 
 /// `/healthz`, `/readyz` and `/metrics`.
 pub fn router(readiness: Readiness, registry: Option<Registry>) -> Router {
-    let metrics = get(move || std::future::ready(metrics(registry.as_ref())));
+    let of_metrics = registry.clone();
+    let metrics = get(move || std::future::ready(metrics(of_metrics.as_ref())));
     Router::new()
         .route("/healthz", get(|| std::future::ready("ok\n")))
         .route("/readyz", get(readyz))
         .route("/metrics", metrics)
-        .with_state(readiness)
+        .with_state((readiness, registry))
 }
 
 /// What a browser or a lost `curl` sees at `/`.
@@ -72,17 +73,22 @@ pub async fn greeting() -> &'static str {
      Registry API: /v2/   Build API: /api/v1/builds   Health: /readyz   Metrics: /metrics\n"
 }
 
-async fn readyz(State(readiness): State<Readiness>) -> Response {
+async fn readyz(State((readiness, registry)): State<(Readiness, Option<Registry>)>) -> Response {
+    // A registry whose disk failed refuses writes until it is looked after.
+    let registry_ready = match &registry {
+        Some(registry) => registry.ready().await,
+        None => true,
+    };
+    let serves = |role: Role| readiness.serves(role) && (role != Role::Registry || registry_ready);
     let states: serde_json::Map<String, Value> = readiness
         .roles
         .iter()
-        .map(|role| (role.as_str().to_owned(), json!(readiness.serves(*role))))
+        .map(|role| (role.as_str().to_owned(), json!(serves(*role))))
         .collect();
-    let ready = readiness.roles.iter().all(|role| readiness.serves(*role));
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let ready = readiness.roles.iter().all(|role| serves(*role));
+    let status = match ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, Json(json!({ "ready": ready, "roles": states }))).into_response()
 }

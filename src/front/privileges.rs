@@ -61,14 +61,10 @@ pub fn become_user(uid: u32, gid: u32) -> Result<()> {
 /// kernel without Landlock the user id alone protects, and a warning says so.
 pub fn restrict_files(config: &Config) -> Result<()> {
     let abi = ABI::V3;
-    let database = config.database_url.trim_start_matches("sqlite:");
-    let database_dir = std::path::Path::new(database)
-        .parent()
-        .map(std::path::Path::to_path_buf);
     let own = [
         Some(config.data_dir.join("registry")),
         Some(config.storage_dir()),
-        database_dir,
+        config.database_dir(),
     ];
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)

@@ -83,12 +83,10 @@ pub fn run_dir(config: &Config) -> Result<()> {
 /// Makes each role's directory, owned by the user of the process that uses it.
 pub fn role_dirs(config: &Config, front: Option<(u32, u32)>) -> Result<()> {
     if config.has(Role::Registry) {
-        let registry = config.data_dir.join("registry");
-        for dir in [registry, config.storage_dir()] {
-            let made = make_dir(&dir, 0o700).with_context(|| format!("make {}", dir.display()))?;
-            if let (Some((uid, gid)), true) = (front, made || owned_by_root(&dir)) {
-                chown_tree(&dir, uid, gid).with_context(|| format!("chown {}", dir.display()))?;
-            }
+        own_dir(&config.data_dir.join("registry"), front, true)?;
+        own_dir(&config.storage_dir(), front, false)?;
+        if let Some(dir) = config.database_dir() {
+            own_dir(&dir, front, false)?;
         }
         if let Some((uid, gid)) = front {
             check_reachable(&config.data_dir, uid, gid)?;
@@ -123,8 +121,30 @@ fn make_dir(dir: &Path, mode: u32) -> io::Result<bool> {
     Ok(true)
 }
 
-fn owned_by_root(dir: &Path) -> bool {
-    fs::metadata(dir).is_ok_and(|metadata| metadata.uid() == 0)
+/// Makes a directory of the front's. One that exists is given to it when it is
+/// `ours`, or empty; a directory with other people's files is never touched.
+fn own_dir(dir: &Path, front: Option<(u32, u32)>, ours: bool) -> Result<()> {
+    let shown = dir.display();
+    let made = make_dir(dir, 0o700).with_context(|| format!("make {shown}"))?;
+    let Some((uid, gid)) = front else {
+        return Ok(());
+    };
+    let owner = fs::metadata(dir)
+        .with_context(|| format!("read the metadata of {shown}"))?
+        .uid();
+    if owner == uid {
+        return Ok(());
+    }
+    let is_empty = fs::read_dir(dir)
+        .with_context(|| format!("list {shown}"))?
+        .next()
+        .is_none();
+    if !(made || is_empty || (ours && owner == 0)) {
+        bail!(
+            "{shown} belongs to user {owner} and is not empty: if it is Carrack's, run `chown -R {uid}:{gid} {shown}`; else choose another directory"
+        );
+    }
+    chown_tree(dir, uid, gid).with_context(|| format!("chown {shown}"))
 }
 
 /// Gives a tree of ours to the front, after a start with another user.

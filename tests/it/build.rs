@@ -277,10 +277,12 @@ fn bad_requests() {
         .get("/api/v1/builds/absent")
         .unwrap()
         .expect(404);
-    server
-        .api()
-        .anonymous()
-        .get("/api/v1/builds")
+    let anonymous = server.api().anonymous();
+    anonymous.get("/api/v1/builds").unwrap().expect(401);
+    // A token of the registry is for the registry.
+    let token = server.api().registry("team/app");
+    token
+        .send("GET", "/api/v1/builds", &[], Vec::new())
         .unwrap()
         .expect(401);
 }

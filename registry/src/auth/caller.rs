@@ -62,8 +62,9 @@ impl Caller {
         }
     }
 
-    /// Whether a new token could grant more than this caller has.
-    pub(crate) fn is_token(&self) -> bool {
+    /// Whether the caller showed a token, which is good for what it grants and
+    /// for nothing besides.
+    pub fn is_token(&self) -> bool {
         matches!(self.0, Kind::Token(_))
     }
 

@@ -123,7 +123,7 @@ impl RepositoryApi {
             .copied()
             .chain([("authorization", bearer.as_str())])
             .collect();
-        let path = match path.starts_with("/v2/") {
+        let path = match path.starts_with("/v2/") || path.starts_with("/api/") {
             true => path.to_owned(),
             false => format!("/v2/{}/{path}", self.repository),
         };
