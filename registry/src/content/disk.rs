@@ -31,6 +31,9 @@ const RESERVE: usize = 16;
 const SEAL: &str = "user.carrack.seal";
 /// Largest seal that is read: ext4 keeps no larger attribute, in bytes.
 const SEAL_BYTES_MAX: usize = 4096;
+/// Written bytes after which the kernel is told to begin writing them out, so that
+/// the sync at the end of a large blob finds little left to do.
+const WRITE_OUT_BYTES: u64 = 16 * 1024 * 1024;
 /// Slices per vectored write (IOV_MAX is 1024).
 const SLICES_MAX: usize = 256;
 
@@ -107,6 +110,7 @@ impl DiskStore {
         Ok(DiskWriter {
             file,
             offset_bytes,
+            pending_from: offset_bytes,
             broken: Arc::clone(&self.broken),
         })
     }
@@ -230,6 +234,8 @@ impl Drop for DiskStore {
 struct DiskWriter {
     file: File,
     offset_bytes: u64,
+    /// Where the part begins that the kernel was not yet told to write out.
+    pending_from: u64,
     broken: Arc<AtomicBool>,
 }
 
@@ -251,6 +257,7 @@ impl ObjectWriter for DiskWriter {
                 }
             }
         }
+        self.write_out();
         Ok(())
     }
 
@@ -273,6 +280,21 @@ impl ObjectWriter for DiskWriter {
 }
 
 impl DiskWriter {
+    /// POSIX_FADV_DONTNEED starts the writing of dirty pages and keeps them
+    /// (posix_fadvise(2), notes). Only advice, so its failure changes nothing.
+    fn write_out(&mut self) {
+        let length = self.offset_bytes - self.pending_from;
+        if length >= WRITE_OUT_BYTES {
+            let length = std::num::NonZeroU64::new(length);
+            let advice = rustix::fs::Advice::DontNeed;
+            let from = self.pending_from;
+            if let Err(error) = rustix::fs::fadvise(&self.file, from, length, advice) {
+                tracing::debug!(%error, "the kernel takes no advice on this file system");
+            }
+            self.pending_from = self.offset_bytes;
+        }
+    }
+
     fn synced(&self, result: io::Result<()>) -> Result<(), StoreError> {
         result.map_err(|error| match StoreError::from_io(error) {
             StoreError::Full => StoreError::Full,
