@@ -439,7 +439,7 @@ fn onbuild(line: &str, rest: &str, heredocs: &[Heredoc], escape: char) -> Result
         _ => {}
     }
     // Everything after the keyword: blanks inside are the trigger's own.
-    let line = line.trim_start();
+    let line = line.trim();
     let mut text = line["ONBUILD".len()..].trim_start().to_owned();
     for doc in heredocs {
         text.push('\n');

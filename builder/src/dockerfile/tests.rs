@@ -248,6 +248,10 @@ fn heredocs() {
         panic!();
     };
     assert_eq!(trigger, "RUN <<EOF\nx\nEOF");
+    assert_eq!(
+        first("ONBUILD  RUN  a  b \t"),
+        Kind::Onbuild("RUN  a  b".to_owned())
+    );
 }
 
 #[test]
