@@ -71,16 +71,28 @@ impl Tree {
         Root::open(&self.path).map_err(|error| OpError::host("open the build context", &error))
     }
 
-    /// Digest of the tarball as it was sent.
+    /// Stands for the files that are there: the tarball as it was sent, and
+    /// the patterns it was pruned by.
     pub(crate) fn identity(&self) -> Digest {
         self.identity
     }
 
-    /// Removes what the patterns name; blocks.
-    pub(crate) fn prune(&self, ignore: &Ignore) -> Result<(), OpError> {
+    /// Removes what the patterns of the ignore file `text` name; blocks.
+    ///
+    /// # Errors
+    /// Patterns that cannot be read; `file` is their name for the message.
+    pub(crate) fn prune(&mut self, file: &str, text: &str) -> Result<(), OpError> {
+        let ignore =
+            Ignore::parse(text).map_err(|error| OpError::User(format!("{file}: {error}")))?;
         if ignore.is_empty() {
             return Ok(());
         }
+        // One tarball holds several ignore files; the Dockerfile that a build
+        // names decides which of them counts.
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(&self.identity.to_column());
+        hasher.update(text.as_bytes());
+        self.identity = hasher.finish();
         let root = self.root()?;
         let mut ignored = Vec::new();
         select::walk(&root, Path::new(""), &mut |path, kind| {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use builder_proto::api::{BuildFailure, BuildOptions};
 use futures_util::FutureExt;
-use oci::{Digest, Reference, ignore, ignore::Ignore};
+use oci::{Digest, Reference, ignore};
 use runtime::root::Root;
 use tokio_util::sync::CancellationToken;
 
@@ -73,9 +73,10 @@ pub(crate) async fn run(
         let cancel = cancel.clone();
         blocking(move || Tree::unpack(&tarball, &tree, &cancel)).await?
     };
+    let (tree, found) = job.find(tree).await?;
     let tree = Arc::new(tree);
     let site = workshop.site(tree.clone(), row.registry_token.clone(), cancel.clone());
-    let result = job.run(&tree, Arc::new(site)).await;
+    let result = job.run(&found, Arc::new(site)).await;
     // The directory goes with its last user, which is us unless another build
     // still waits for a step of this one.
     blocking(move || drop(tree)).await;
@@ -97,8 +98,7 @@ struct Found {
 }
 
 impl Job<'_> {
-    async fn run(&self, tree: &Arc<Tree>, site: Arc<Site>) -> Result<Option<Digest>, JobError> {
-        let found = self.find(tree).await?;
+    async fn run(&self, found: &Found, site: Arc<Site>) -> Result<Option<Digest>, JobError> {
         let file = SourceFile {
             name: &found.name,
             text: &found.text,
@@ -142,19 +142,18 @@ impl Job<'_> {
     }
 
     /// Reads the Dockerfile and applies the ignore file that goes with it.
-    async fn find(&self, tree: &Arc<Tree>) -> Result<Found, JobError> {
+    async fn find(&self, mut tree: Tree) -> Result<(Tree, Found), JobError> {
         let asked = self.options.dockerfile.clone();
         let label = match asked.as_str() {
             "" => DOCKERFILE,
             name => name,
         };
         let name = format!("[internal] load build definition from {label}");
-        let tree = tree.clone();
-        self.step(
-            &name,
-            async move { blocking(move || read(&tree, &asked)).await },
-        )
-        .await
+        let work = move || {
+            let found = read(&mut tree, &asked)?;
+            Ok((tree, found))
+        };
+        self.step(&name, blocking(work)).await
     }
 
     /// Looks up base images until none is missing.
@@ -253,7 +252,7 @@ fn step_digest(name: &str) -> Digest {
 
 /// Reads the Dockerfile, through the root of the context whatever links it
 /// has, then removes what the ignore file names. Blocks.
-fn read(tree: &Tree, asked: &str) -> Result<Found, OpError> {
+fn read(tree: &mut Tree, asked: &str) -> Result<Found, OpError> {
     let root = tree.root()?;
     let (name, text) = match asked {
         "" => match read_text(&root, DOCKERFILE)? {
@@ -267,9 +266,7 @@ fn read(tree: &Tree, asked: &str) -> Result<Found, OpError> {
     };
     for file in ignore::file_names(name) {
         if let Some(patterns) = read_text(&root, &file)? {
-            let ignore = Ignore::parse(&patterns)
-                .map_err(|error| OpError::User(format!("{file}: {error}")))?;
-            tree.prune(&ignore)?;
+            tree.prune(&file, &patterns)?;
             break;
         }
     }

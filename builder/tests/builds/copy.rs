@@ -179,3 +179,25 @@ async fn add_unpacks_archives_and_copies_other_files() {
     );
     bench.check_nothing_left().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dockerfiles_of_one_context_have_ignore_files_of_their_own() {
+    let bench = Bench::new().await;
+    let dockerfile = "FROM scratch\nCOPY --chmod=755 busybox /bin/busybox\n\
+                      COPY files /all\n\
+                      RUN --network=none [\"/bin/busybox\", \"ls\", \"/all\"]\n";
+    let context = Context::busybox("")
+        .file("files/kept", b"k")
+        .file("files/secret", b"s")
+        .file("a.Dockerfile", dockerfile.as_bytes())
+        .file("b.Dockerfile", dockerfile.as_bytes())
+        .file("b.Dockerfile.dockerignore", b"files/secret\n");
+    for (name, expected) in [("a", true), ("b", false)] {
+        let query = format!("dockerfile={name}.Dockerfile");
+        let outcome = bench.build_with(&query, context.clone()).await.succeeded();
+        assert!(outcome.log.contains("kept"), "{name}: {}", outcome.log);
+        let secret = outcome.log.contains("secret");
+        assert_eq!(secret, expected, "{name}: {}", outcome.log);
+    }
+    bench.check_nothing_left().await;
+}
