@@ -10,6 +10,7 @@ use std::{
     collections::HashSet,
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -18,17 +19,27 @@ use tokio::{fs, io::AsyncWriteExt};
 
 use super::error::ApiError;
 
+/// How long an upload may stand still. Few are received at once, so one that
+/// its sender left must not keep its place; a sender that still packs its
+/// files is not silent that long.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Contexts {
     dir: PathBuf,
     bytes_max: u64,
+    idle_max: Duration,
 }
 
 impl Contexts {
     pub(crate) fn open(dir: PathBuf, bytes_max: u64) -> io::Result<Self> {
         std::fs::create_dir_all(&dir)?;
-        Ok(Self { dir, bytes_max })
+        Ok(Self {
+            dir,
+            bytes_max,
+            idle_max: IDLE_MAX,
+        })
     }
 
     /// The tarball of a build.
@@ -52,7 +63,7 @@ impl Contexts {
     /// Stores a request body durably under `id`.
     ///
     /// # Errors
-    /// Bodies over the limit, that break off, or that are no archive at all;
+    /// Bodies over the limit, that break off or stall, or that are no archive;
     /// nothing is left then.
     pub(crate) async fn store(&self, id: &str, body: Body) -> Result<(), ApiError> {
         let part = Part(self.dir.join(format!("{id}.part")));
@@ -71,7 +82,11 @@ impl Contexts {
         let mut head = Vec::with_capacity(HEAD_BYTES);
         let mut size = 0_u64;
         let mut pieces = body.into_data_stream();
-        while let Some(piece) = pieces.next().await {
+        let stalled = |_| ApiError::UploadStalled(self.idle_max.as_secs());
+        while let Some(piece) = tokio::time::timeout(self.idle_max, pieces.next())
+            .await
+            .map_err(stalled)?
+        {
             let piece = piece.map_err(|_| ApiError::UploadBroken)?;
             size += piece.len() as u64;
             if size > self.bytes_max {

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use super::{Contexts, is_archive};
+use crate::service::error::ApiError;
 
 fn header() -> Vec<u8> {
     let mut block = vec![0; 512];
@@ -67,4 +70,16 @@ async fn a_stored_context_is_whole_and_a_refused_one_leaves_nothing() {
     assert_eq!(names(), ["a.tar"]);
     contexts.sweep(&[].into()).unwrap();
     assert!(names().is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_that_stands_still_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut contexts = Contexts::open(dir.path().to_owned(), 2048).unwrap();
+    contexts.idle_max = Duration::from_millis(10);
+    let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from(header()))]);
+    let stalled = Body::from_stream(first.chain(stream::pending()));
+    let error = contexts.store("a", stalled).await.unwrap_err();
+    assert!(matches!(error, ApiError::UploadStalled(_)), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
