@@ -33,6 +33,12 @@ die() {
     exit 1
 }
 
+# Network namespaces of all processes, and those that something is mounted on.
+namespaces() {
+    find /proc/[0-9]*/ns/net /proc/[0-9]*/task/[0-9]*/ns/net -printf '%l\n' 2>/dev/null | sort -u
+    grep -c nsfs /proc/self/mountinfo || true
+}
+
 stop_server() {
     [ -n "$server" ] || return 0
     kill -TERM "$server" 2>/dev/null || true
@@ -71,6 +77,7 @@ took
 
 docker_() { DOCKER_CONFIG=$site/client "$docker" -H "unix://$site/engine.sock" "$@"; }
 
+namespaces >"$site/namespaces"
 say "Starting it: registry, build service and engine, with embedded SQLite and local disk"
 CARRACK_ADMIN_PASSWORD=$password "$carrack" serve \
     --data-dir "$site/data" --listen 127.0.0.1:0 \
@@ -186,7 +193,7 @@ alive=""
 for pid in $children; do [ -e "/proc/$pid" ] && alive+="$pid "; done
 nothing "process" "$alive$(pgrep -f "$site" || true)"
 nothing "mount" "$(grep -F "$site" /proc/self/mountinfo || true)"
-nothing "network namespace" "$(ip netns list | grep -F "$bridge" || true)"
+nothing "network namespace" "$(namespaces | comm -13 "$site/namespaces" -)"
 nothing "bridge or veth" "$(ip -o link | grep -F "$bridge" || true)"
 nothing "nftables table" "$(nft list tables | grep -F "$bridge" || true)"
 nothing "cgroup" "$(find /sys/fs/cgroup -maxdepth 3 -name "$cgroup*" 2>/dev/null || true)"

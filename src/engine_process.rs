@@ -83,8 +83,8 @@ async fn run(
         });
     }
     let host_bridge = bridge.clone();
-    if let Some(bridge) = bridge {
-        // Whoever lives has claimed its place by now; the rest is of the dead.
+    if let Some(bridge) = bridge.filter(|_| engine.is_none()) {
+        // With an engine, it reconciles once its containers have their places.
         tokio::task::spawn_blocking(move || bridge.reconcile())
             .await
             .context("reconcile the network")?

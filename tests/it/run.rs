@@ -360,3 +360,35 @@ fn a_killed_daemon_leaves_its_containers_running() {
     assert_eq!(run(&mut server.docker(&["wait", "short"])), "5");
     run(&mut server.docker(&["rm", "short", "survivor"]));
 }
+
+#[test]
+fn a_paused_container_stays_paused_through_a_daemons_death() {
+    let (server, image) = start();
+    run(&mut server.docker(&[
+        "run",
+        "-d",
+        "--name",
+        "frozen",
+        "-p",
+        "127.0.0.1:0:80",
+        &image,
+        "sleep",
+        "1000",
+    ]));
+    run(&mut server.docker(&["pause", "frozen"]));
+    let engine = server.child_pid("engine");
+    signal(engine, "KILL");
+    wait_for("another engine process", || {
+        Some(server.child_pid("engine")).filter(|pid| *pid != engine)
+    });
+    let state = wait_for("its state", || {
+        let shown = output(&mut server.docker(&["inspect", "-f", "{{.State.Status}}", "frozen"]));
+        shown
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&shown.stdout).trim().to_owned())
+    });
+    assert_eq!(state, "paused");
+    run(&mut server.docker(&["unpause", "frozen"]));
+    run(&mut server.docker(&["exec", "frozen", "true"]));
+}

@@ -378,6 +378,7 @@ impl Actor {
         let path = self.container.cgroup.clone();
         blocking(move || runtime::cgroup::freeze(&path)).await?;
         self.view.send_modify(|view| view.state = next);
+        self.save().await;
         self.emit("pause", &[]);
         Ok(())
     }
@@ -390,6 +391,7 @@ impl Actor {
         let path = self.container.cgroup.clone();
         blocking(move || runtime::cgroup::thaw(&path)).await?;
         self.view.send_modify(|view| view.state = next);
+        self.save().await;
         self.emit("unpause", &[]);
         Ok(())
     }

@@ -151,6 +151,22 @@ pub(crate) async fn start(
     // The exit is all that the actor needs of this connection.
     let muted = monitor.writer().mute().await;
     muted.map_err(|error| EngineError::internal("reach the container's monitor", error))?;
+    if let Some(lease) = &lease {
+        // An engine that dies from here on must find the running container's
+        // place on the bridge, or it would sweep it away.
+        let row = view.state.to_row();
+        core.db
+            .update_container(
+                container.id.as_str(),
+                &row,
+                &lease.row,
+                view.restart_count,
+                view.stopped,
+            )
+            .await
+            .map_err(|error| EngineError::internal("save the container's network", error))?;
+    }
+    phases.end("save");
     monitor.start().await?;
     phases.end("start");
     for warning in monitor.warnings() {
