@@ -2,11 +2,14 @@
 //! snapshots on top of them.
 //!
 //! ```text
-//! layers/<name>/{fs/, record.json[, pending.json]}
+//! layers/<name>/{fs/, record.json[, pending.json, on/…]}
 //! snapshots/<key>/{fs/, work/, record.json}
 //! tmp/…                  being made or being removed; emptied at open
 //! empty/                 stands in where overlayfs wants one more layer
 //! ```
+//!
+//! What lies in `fs` of a layer depends on its archive alone; what the archive
+//! leaves to the layers below it is in `on`, see [`complete`].
 //!
 //! Owns that directory; one process at a time. Everything becomes visible and
 //! disappears by one rename, so a crash leaves at most something in `tmp`. A
@@ -66,7 +69,7 @@ struct Inner {
     boot: String,
     index: Mutex<Index>,
     flights: Flights,
-    /// Held while layers are completed from those below.
+    /// Held while a layer is completed from those below.
     completing: Mutex<()>,
 }
 
@@ -169,8 +172,8 @@ impl LayerStore {
     /// caller is at it, waits for that one.
     ///
     /// `parents` are the layers below, bottom first. They need not be there
-    /// yet: what this layer takes from them is settled at the latest when a
-    /// snapshot is prepared on it.
+    /// yet: what this layer takes from those it is used on is settled when it
+    /// is, for each stack of layers apart.
     pub fn unpack(
         &self,
         diff_id: &Digest,
@@ -190,12 +193,16 @@ impl LayerStore {
         let files = temporary.path().join(FILES);
         make_root_dir(&files)?;
         let root = Root::open(&files)?;
-        let layer = unpack_layer(&root, diff_id, compressed, media_type, Limits::default())?;
+        let mut layer = unpack_layer(&root, diff_id, compressed, media_type, Limits::default())?;
+        layer.pending.resolve_within(&root)?;
+        if parents.is_empty() {
+            layer.pending.check_without_below()?;
+        }
         let size_bytes = layer.extracted.size_bytes;
         let record = LayerRecord {
             size_bytes: Some(size_bytes),
             unsynced_since: None,
-            pending: !inner.complete_now(&root, &layer.pending, parents)?,
+            pending: !layer.pending.is_empty(),
             root_from_below: !layer.describes_root,
             hides_below: layer.hides_below,
         };
@@ -241,11 +248,12 @@ impl LayerStore {
     /// The directories of an active snapshot.
     pub fn get(&self, key: &str) -> Result<Snapshot, SnapshotError> {
         let inner = &*self.inner;
+        let missing = || SnapshotError::NotFound(key.to_owned());
+        let parents = inner.index().snapshots.get(key).cloned();
+        // Again: a parent may have another name since the snapshot was made.
+        inner.complete(&parents.ok_or_else(missing)?)?;
         let index = inner.index();
-        let parents = index
-            .snapshots
-            .get(key)
-            .ok_or_else(|| SnapshotError::NotFound(key.to_owned()))?;
+        let parents = index.snapshots.get(key).ok_or_else(missing)?;
         let dir = inner.snapshot_dir(key);
         Ok(Snapshot {
             lower: inner.lower(&index, parents),
@@ -408,8 +416,12 @@ impl LayerStore {
 
     /// Size of the regular files that were written to a snapshot, in bytes.
     pub fn usage(&self, key: &str) -> Result<u64, SnapshotError> {
-        let snapshot = self.get(key)?;
-        Ok(diff::size_bytes(&Root::open(&snapshot.upper)?)?)
+        let inner = &*self.inner;
+        if !inner.index().snapshots.contains_key(key) {
+            return Err(SnapshotError::NotFound(key.to_owned()));
+        }
+        let upper = inner.snapshot_dir(key).join(FILES);
+        Ok(diff::size_bytes(&Root::open(&upper)?)?)
     }
 
     /// Size of the regular files of a layer, in bytes.
@@ -468,12 +480,17 @@ impl Inner {
         })
     }
 
-    /// Directories for overlayfs, topmost first; never none.
+    /// Directories for overlayfs, topmost first; never none. The layers must
+    /// have been completed.
     fn lower(&self, index: &Index, bottom_first: &[LayerName]) -> Vec<PathBuf> {
         let mut lower = Vec::with_capacity(bottom_first.len());
-        for name in bottom_first.iter().rev() {
-            lower.push(self.layer_dir(name).join(FILES));
+        for (at, name) in bottom_first.iter().enumerate().rev() {
             let record = index.layers.get(name);
+            if record.is_some_and(|record| record.pending) {
+                let below = &bottom_first[..at];
+                lower.push(self.completion_dir(name, below).join(FILES));
+            }
+            lower.push(self.layer_dir(name).join(FILES));
             if record.is_some_and(|record| record.hides_below) {
                 break;
             }
@@ -509,6 +526,7 @@ impl Inner {
                 }
             }
         }
+        self.sweep_completions(&index)?;
         for entry in entries(&self.dir.join("snapshots"))? {
             let key = entry.file_name().and_then(|n| n.to_str());
             let record: Option<SnapshotRecord> = record::read(&entry, record::FILE)?;

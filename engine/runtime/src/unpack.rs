@@ -34,7 +34,7 @@ use rustix::{
 };
 
 pub use error::UnpackError;
-pub(crate) use pending::Pending;
+pub(crate) use pending::{Pending, Stack};
 pub use pipeline::extract;
 pub(crate) use pipeline::unpack_layer;
 pub(crate) use whiteout::{OPAQUE, PREFIX};

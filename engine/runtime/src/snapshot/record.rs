@@ -20,7 +20,7 @@ pub(super) struct LayerRecord {
     /// Boot of the machine in which it was written without being synced.
     /// After another boot its files may be empty, so it is dropped then.
     pub(super) unsynced_since: Option<String>,
-    /// Whether work of [`crate::unpack`] is left for its first use.
+    /// Whether it takes something from the layers it is used on.
     #[serde(default)]
     pub(super) pending: bool,
     /// Its archive says nothing of the root directory: a container sees the

@@ -199,9 +199,96 @@ fn what_a_layer_leaves_out_comes_from_below_in_any_order() {
         assert_eq!(root.metadata(Path::new("/")).unwrap().mode, 0o711);
         assert_eq!(read(&root, "linked").unwrap(), b"below");
         assert_eq!(read(&root, "again").unwrap(), b"below");
-        let pending = f.store.inner.layer_dir(&order[1]).join(PENDING);
-        assert!(!pending.exists());
+        assert_eq!(f.leftovers(), 0);
     }
+}
+
+/// What a layer takes from those below must not follow it to other images.
+#[test]
+fn a_layer_takes_from_each_stack_apart() {
+    let shared = [
+        file("etc/x", b"x"),
+        dir("usr", 0o750),
+        file("usr/lib/y", b"y"),
+        link("linked", "etc/target"),
+    ];
+    let [loose, strict] = [0o777, 0o711].map(|mode| {
+        let content: &[u8] = if mode == 0o777 { b"evil" } else { b"honest" };
+        [
+            dir("etc", mode),
+            file("etc/target", content),
+            dir("usr", 0o777),
+            dir("usr/lib", mode),
+            dir("linked", mode),
+        ]
+    });
+    for loose_first in [true, false] {
+        for layer_first in [true, false] {
+            let mut f = fixture();
+            let mut first = true;
+            let bases = if loose_first {
+                [(&loose, 0o777, "evil"), (&strict, 0o711, "honest")]
+            } else {
+                [(&strict, 0o711, "honest"), (&loose, 0o777, "evil")]
+            };
+            let mut stacks = Vec::new();
+            for (base, mode, content) in bases {
+                let name = LayerName::from(&pack(base, Compression::GZIP).diff_id);
+                if layer_first && first {
+                    f.layer(&shared, std::slice::from_ref(&name));
+                }
+                f.layer(base, &[]);
+                let shared = f.layer(&shared, std::slice::from_ref(&name));
+                let stack = [name, shared];
+                let snapshot = f.store.prepare(content, &stack).unwrap();
+                drop(snapshot.mount_detached().unwrap());
+                stacks.push((stack, mode, content));
+                first = false;
+            }
+            for reopened in [false, true] {
+                if reopened {
+                    f.reopen();
+                }
+                for (stack, mode, content) in &stacks {
+                    let snapshot = f.store.get(content).unwrap();
+                    for root in [
+                        f.see(stack),
+                        Root::from_fd(snapshot.mount_detached().unwrap()),
+                    ] {
+                        let mode_of = |path: &str| root.metadata(Path::new(path)).unwrap().mode;
+                        assert_eq!(mode_of("etc"), *mode, "loose first: {loose_first}");
+                        assert_eq!(mode_of("usr/lib"), *mode);
+                        assert_eq!(mode_of("usr"), 0o750, "the archive describes it");
+                        assert_eq!(read(&root, "linked").unwrap(), content.as_bytes());
+                        assert_eq!(read(&root, "etc/x").unwrap(), b"x");
+                        assert_eq!(read(&root, "usr/lib/y").unwrap(), b"y");
+                    }
+                }
+            }
+            let shared = &stacks[0].0[1];
+            let own = Root::open(&f.store.inner.layer_dir(shared).join(FILES)).unwrap();
+            let neutral = own.metadata(Path::new("etc")).unwrap();
+            assert_eq!((neutral.mode, neutral.uid, neutral.gid), (0o755, 0, 0));
+            assert!(!own.exists(Path::new("linked")));
+        }
+    }
+}
+
+#[test]
+fn completions_on_layers_that_are_gone_are_swept() {
+    let mut f = fixture();
+    let base = f.layer(&[dir("etc", 0o711)], &[]);
+    let top = f.layer(&[file("etc/x", b"x")], &[]);
+    let stack = [base.clone(), top.clone()];
+    drop(f.see(&stack));
+    let completion = f.store.inner.completion_dir(&top, &stack[..1]);
+    f.reopen();
+    assert!(completion.exists());
+    f.store.remove_layer(&base).unwrap();
+    f.reopen();
+    assert!(!completion.exists());
+    assert!(f.store.contains(&top));
+    assert_eq!(f.leftovers(), 0);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What a layer leaves to the layers below it: attributes of directories it
 //! only passes through, and hard links to files it does not contain.
 //!
-//! Layers are unpacked at the same time, so those below may not be there yet.
-//! Then the rest is kept with the layer and done when it is first used.
+//! The layer itself is the same for everybody who has it, whatever lies below.
+//! So this is kept with it, and done for each stack of layers it is used on, in
+//! a directory apart. Until then such directories are root's with mode 0755.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::UnpackError;
 use crate::root::{
-    Attributes, CopyOptions, FileKind, PathError, Root, Xattr, apply_attributes, is_reserved_xattr,
-    list_xattrs, stat_fd,
+    Attributes, Conflict, CopyOptions, FileKind, PathError, Root, Xattr, apply_attributes,
+    is_reserved_xattr, list_xattrs, stat_fd,
 };
 
 /// Most names kept, and bytes of them: an archive of nothing but deep paths
@@ -95,59 +96,109 @@ impl Pending {
         Ok(())
     }
 
-    /// Does the work. `below` shows the layers under this one, merged; `None`
-    /// when there are none. Doing it twice does no harm.
-    pub(crate) fn resolve(&self, layer: &Root, below: Option<&Root>) -> Result<(), UnpackError> {
-        let mut links: Vec<_> = self.links.iter().collect();
-        links.sort_by_key(|(_, (sequence, _))| *sequence);
-        for (path, (_, target)) in links {
-            resolve_link(layer, below, &path.0, &target.0)?;
+    /// Makes the links whose targets the layer holds after all: later in its
+    /// archive.
+    pub(crate) fn resolve_within(&mut self, layer: &Root) -> Result<(), UnpackError> {
+        for (path, target) in self.links_in_order() {
+            if !holds(layer, &target.0)? {
+                continue;
+            }
+            copy_link(layer, layer, &path.0, &target.0)?;
+            self.links.remove(&path);
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`UnpackError::LinkTarget`] when a link needs a layer below.
+    pub(crate) fn check_without_below(&self) -> Result<(), UnpackError> {
+        match self.links_in_order().first() {
+            Some((path, target)) => Err(missing(&path.0, &target.0)),
+            None => Ok(()),
+        }
+    }
+
+    /// Does the work for one stack of layers.
+    pub(crate) fn resolve(&self, stack: &Stack<'_>) -> Result<(), UnpackError> {
+        for (path, target) in self.links_in_order() {
+            let (path, target) = (&path.0, &target.0);
+            // Another link that waited may have made the target.
+            let mut from = None;
+            for root in [Some(stack.made), Some(stack.layer), stack.below] {
+                if let Some(root) = root
+                    && holds(root, target)?
+                {
+                    from = Some(root);
+                    break;
+                }
+            }
+            let from = from.ok_or_else(|| missing(path, target))?;
+            copy_link(stack.merged, from, path, target)?;
         }
         // Last, because links moved the times of their parents.
-        if let Some(below) = below {
+        if let Some(below) = stack.below {
             for path in &self.directories {
-                adopt(layer, below, &path.0)?;
+                adopt(stack.merged, below, &path.0)?;
             }
         }
         Ok(())
     }
+
+    fn links_in_order(&self) -> Vec<(RawPath, RawPath)> {
+        let mut links: Vec<_> = self.links.iter().collect();
+        links.sort_by_key(|(_, (sequence, _))| *sequence);
+        links
+            .into_iter()
+            .map(|(path, (_, target))| (path.clone(), target.clone()))
+            .collect()
+    }
 }
 
-fn resolve_link(
-    layer: &Root,
-    below: Option<&Root>,
-    path: &Path,
-    target: &Path,
-) -> Result<(), UnpackError> {
-    let missing = || UnpackError::LinkTarget {
+/// A layer on those below it, and the directory for what it takes from them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stack<'a> {
+    /// The layer and those below it, merged. What is written here lands in
+    /// `made`.
+    pub(crate) merged: &'a Root,
+    pub(crate) made: &'a Root,
+    /// The layer alone.
+    pub(crate) layer: &'a Root,
+    /// The layers below, merged; `None` when there are none.
+    pub(crate) below: Option<&'a Root>,
+}
+
+fn missing(path: &Path, target: &Path) -> UnpackError {
+    UnpackError::LinkTarget {
         path: path.to_owned(),
         target: target.to_owned(),
-    };
-    // Another link that waited may have brought the target into this layer.
-    let (from, metadata) = match layer.symlink_metadata(target) {
-        Ok(metadata) if !metadata.is_whiteout() => (layer, metadata),
-        _ => {
-            let below = below.ok_or_else(missing)?;
-            let metadata = below.symlink_metadata(target).map_err(|error| {
-                if error.is_absent() {
-                    missing()
-                } else {
-                    error.into()
-                }
-            })?;
-            (below, metadata)
-        }
-    };
-    if metadata.kind == FileKind::Directory {
-        return Err(missing());
     }
-    layer.copy_from(path, from, target, &CopyOptions::default())?;
+}
+
+fn holds(root: &Root, path: &Path) -> Result<bool, UnpackError> {
+    match root.symlink_metadata(path) {
+        Ok(metadata) => Ok(!metadata.is_whiteout()),
+        Err(error) if error.is_absent() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn copy_link(to: &Root, from: &Root, path: &Path, target: &Path) -> Result<(), UnpackError> {
+    let metadata = from.symlink_metadata(target)?;
+    if metadata.kind == FileKind::Directory {
+        return Err(missing(path, target));
+    }
+    let options = CopyOptions {
+        // A directory of a layer below may have the name.
+        conflict: Conflict::Replace,
+        ..CopyOptions::default()
+    };
+    to.copy_from(path, from, target, &options)?;
     Ok(())
 }
 
 /// Gives a directory that the archive did not describe the attributes it has
 /// below, so that it does not change by being passed through.
-fn adopt(layer: &Root, below: &Root, path: &Path) -> Result<(), UnpackError> {
+fn adopt(merged: &Root, below: &Root, path: &Path) -> Result<(), UnpackError> {
     let source = match below.open_path_nofollow(path) {
         Err(error) if error.is_absent() => return Ok(()),
         source => source?,
@@ -156,7 +207,7 @@ fn adopt(layer: &Root, below: &Root, path: &Path) -> Result<(), UnpackError> {
     if metadata.kind != FileKind::Directory {
         return Ok(());
     }
-    let target = layer.open_path_nofollow(path)?;
+    let target = merged.open_path_nofollow(path)?;
     if stat_fd(&target, path)?.kind != FileKind::Directory {
         return Ok(());
     }

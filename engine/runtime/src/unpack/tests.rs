@@ -187,8 +187,8 @@ impl Arena {
             &media_type,
             Limits::default(),
         );
-        if let Ok(layer) = unpacked {
-            let _ = layer.pending.resolve(&root, None);
+        if let Ok(mut layer) = unpacked {
+            let _ = layer.pending.resolve_within(&root);
         }
         self.check();
         fs::remove_dir_all(&inside).unwrap();
