@@ -215,7 +215,8 @@ impl Container {
                 _ if view.removed => true,
                 WaitFor::NotRunning => !view.state.counts_as_running(),
                 WaitFor::NextExit => view.exits > from,
-                WaitFor::Removed => false,
+                // Its removal failed, so it would be waited for in vain.
+                WaitFor::Removed => matches!(view.state, State::Dead { .. }),
             })
             .await;
         let last = match met {

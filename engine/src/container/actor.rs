@@ -263,7 +263,7 @@ impl Actor {
             result,
             Err(EngineError::NotModified | EngineError::Conflict(_))
         );
-        auto_remove && !ran && self.remove(true).await.is_ok()
+        auto_remove && !ran && self.auto_remove().await
     }
 
     async fn restart(&mut self) {
@@ -334,7 +334,16 @@ impl Actor {
         }
         self.save().await;
         tracing::debug!(container.id = %self.container.id, code, again, "container ended");
-        view.host_config.auto_remove && self.remove(true).await.is_ok()
+        view.host_config.auto_remove && self.auto_remove().await
+    }
+
+    /// What `--rm` asks for; `true` when the container is gone.
+    async fn auto_remove(&mut self) -> bool {
+        let removed = self.remove(true).await;
+        if let Err(error) = &removed {
+            tracing::warn!(container.id = %self.container.id, %error, "remove after --rm");
+        }
+        removed.is_ok()
     }
 
     async fn signal(&mut self, number: i32) -> Result<()> {

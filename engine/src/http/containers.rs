@@ -17,6 +17,7 @@ use super::route::unsupported;
 use super::{archive, hijack, logs, stats};
 use crate::container::actor::emit;
 use crate::container::list::{self, ListQuery};
+use crate::container::state::State;
 use crate::container::{Container, WaitFor, create as creating, exec, inspect, signal};
 use crate::core::Core;
 use crate::error::{EngineError, Result};
@@ -300,10 +301,7 @@ async fn attach(core: &Arc<Core>, container: Arc<Container>, request: Request) -
     let (replay, live) = (query.flag("logs"), query.flag("stream"));
     let version = request.version();
     let tty = config.tty;
-    if matches!(
-        container.view().state,
-        crate::container::state::State::Paused { .. }
-    ) {
+    if matches!(container.view().state, State::Paused { .. }) {
         return Err(EngineError::Conflict(format!(
             "container {id} is paused, unpause the container before attach",
             id = container.id
@@ -361,10 +359,16 @@ fn wait(core: &Core, container: &Arc<Container>, request: &Request) -> Result<An
             () = sender.closed() => return,
             () = closing.cancelled() => return,
         };
+        let dead = match container.view().state {
+            State::Dead { reason, .. } => Some(WaitError { message: reason }),
+            _ => None,
+        };
         let answer = ContainerWaitResponse {
             // A start that failed is told to whoever asked for the start.
-            error: (exit.started_at.is_some() && !exit.error.is_empty()).then(|| WaitError {
-                message: exit.error.clone(),
+            error: dead.or_else(|| {
+                (exit.started_at.is_some() && !exit.error.is_empty()).then(|| WaitError {
+                    message: exit.error.clone(),
+                })
             }),
             status_code: i64::from(exit.code),
         };

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +24,24 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// An engine that has the busybox image.
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// The same on a file system of its own with so many MiB.
+    pub(crate) fn start_on_small_disk(size_mib: u64) -> Self {
+        Self::start_with(|dir| {
+            let (disk, data) = (dir.join("disk"), dir.join("data"));
+            let file = std::fs::File::create(&disk).unwrap();
+            file.set_len(size_mib * 1024 * 1024).unwrap();
+            std::fs::create_dir(&data).unwrap();
+            run(Command::new("mkfs.ext4").arg("-q").arg(&disk));
+            run(Command::new("mount")
+                .args(["-o", "loop"])
+                .args([&disk, &data]));
+        })
+    }
+
+    fn start_with(prepare: impl FnOnce(&Path)) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
         let mut daemon = Self {
@@ -33,6 +51,7 @@ impl Daemon {
             process: None,
             image: crate::registry::serve(),
         };
+        prepare(daemon.dir.path());
         daemon.run();
         let image = daemon.image.clone();
         daemon.ok(&["pull", "-q", &image]);
@@ -166,12 +185,39 @@ impl Drop for Daemon {
         }
         self.stop();
         if !std::thread::panicking() {
+            self.check_directories_are_empty();
+        }
+        if self.path("disk").exists() {
+            run(Command::new("umount").arg(self.path("data")));
+        }
+        if !std::thread::panicking() {
             self.check_nothing_is_left();
         }
     }
 }
 
+/// Runs a command that must succeed.
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
 impl Daemon {
+    fn check_directories_are_empty(&self) {
+        let snapshots = self.path("data/layers/snapshots");
+        assert_eq!(
+            std::fs::read_dir(snapshots).unwrap().count(),
+            0,
+            "snapshots are left"
+        );
+        let containers = self.path("data/engine/containers");
+        assert_eq!(
+            std::fs::read_dir(containers).unwrap().count(),
+            0,
+            "directories are left"
+        );
+    }
+
     fn check_nothing_is_left(&self) {
         let dir = self.dir.path().display().to_string();
         let group = format!("engine-test-{}", self.bridge);
@@ -187,18 +233,6 @@ impl Daemon {
             (!mounts.contains(&dir) && groups == 0 && !link.exists() && !has_process(&dir))
                 .then_some(())
         });
-        let snapshots = self.path("data/layers/snapshots");
-        assert_eq!(
-            std::fs::read_dir(snapshots).unwrap().count(),
-            0,
-            "snapshots are left"
-        );
-        let containers = self.path("data/engine/containers");
-        assert_eq!(
-            std::fs::read_dir(containers).unwrap().count(),
-            0,
-            "directories are left"
-        );
     }
 }
 

@@ -717,3 +717,26 @@ fn images_are_saved_and_loaded_again() {
         0
     );
 }
+
+#[test]
+fn a_full_disk_is_told_and_got_over() {
+    let daemon = Daemon::start_on_small_disk(24);
+    let image = daemon.image.as_str();
+    daemon.ok(&["run", "-d", "--name", "filler", image, "sleep", "1000"]);
+    let (_, error) = daemon.fails(&["exec", "filler", "dd", "if=/dev/zero", "of=/fill", "bs=64k"]);
+    assert!(error.contains("No space left on device"), "{error}");
+    let (code, error) = daemon.fails(&["run", "--rm", image, "true"]);
+    assert_eq!(code, 125);
+    let error = error.to_lowercase();
+    assert!(
+        error.contains("no space left") || error.contains("disk is full"),
+        "{error}"
+    );
+    assert_eq!(daemon.ok(&["ps", "--format", "{{.Names}}"]), "filler");
+    daemon.ok(&["rm", "-f", "filler"]);
+    for dead in daemon.ok(&["ps", "-aq", "-f", "status=dead"]).lines() {
+        daemon.ok(&["rm", dead]);
+    }
+    assert_eq!(daemon.ok(&["run", "--rm", image, "echo", "well"]), "well");
+    assert_eq!(daemon.ok(&["ps", "-aq"]), "");
+}
