@@ -285,45 +285,55 @@ impl Builder {
     /// Puts builds that the last process left running where they belong.
     async fn recover(&self) -> Result<(), DbError> {
         for row in self.0.db.system_running().await? {
-            let (action, error) = if row.cancel_requested {
-                (Action::Cancel, None)
-            } else if row.attempt >= ATTEMPTS_MAX {
-                let message = format!(
-                    "the build service stopped {} times while this build ran",
-                    row.attempt
-                );
-                let failure = BuildFailure {
-                    message,
-                    ..BuildFailure::default()
-                };
-                (Action::Fail, Some(failure))
-            } else {
-                (Action::Requeue, None)
-            };
-            let Some(to) = next(BuildState::Running, action) else {
-                continue;
-            };
-            let event = StoredEvent {
-                seq: self.0.db.system_last_seq(&row.id).await? + 1,
-                event: Event::State {
-                    state: to,
-                    digest: None,
-                    error: error.clone(),
-                },
-            };
-            self.0
-                .db
-                .system_transition(
-                    &row.id,
-                    BuildState::Running,
-                    to,
-                    None,
-                    error.as_ref(),
-                    &[event],
-                )
-                .await?;
-            tracing::info!(build.id = row.id, state = ?to, "found a build that was running");
+            self.release(&row).await?;
         }
+        Ok(())
+    }
+
+    /// Puts a build that is running, but that nobody runs, where it belongs:
+    /// back into the queue, unless it was cancelled or tried often enough.
+    async fn release(&self, row: &BuildRow) -> Result<(), DbError> {
+        let (action, error) = if row.cancel_requested {
+            (Action::Cancel, None)
+        } else if row.attempt >= ATTEMPTS_MAX {
+            let message = format!(
+                "the build service stopped {} times while this build ran",
+                row.attempt
+            );
+            let failure = BuildFailure {
+                message,
+                ..BuildFailure::default()
+            };
+            (Action::Fail, Some(failure))
+        } else {
+            (Action::Requeue, None)
+        };
+        let to = next(BuildState::Running, action)
+            .expect("a running build may take each of these actions");
+        let event = StoredEvent {
+            seq: self.0.db.system_last_seq(&row.id).await? + 1,
+            event: Event::State {
+                state: to,
+                digest: None,
+                error: error.clone(),
+            },
+        };
+        self.0
+            .db
+            .system_transition(
+                &row.id,
+                BuildState::Running,
+                to,
+                None,
+                error.as_ref(),
+                &[event],
+            )
+            .await?;
+        tracing::info!(build.id = row.id, state = ?to, "found a build that nobody runs");
+        if to.is_ended() {
+            self.remove_context(&row.id).await;
+        }
+        self.0.live.stored(&row.id);
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 //! for the next.
 
 use builder_proto::api::{BuildFailure, BuildState};
+use oci::Digest;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -31,8 +33,9 @@ pub(crate) async fn work(builder: Builder) {
                     tracing::error!(
                         build.id = id,
                         error = chain(&error),
-                        "a build could not be recorded; the next start will run it again"
+                        "a build could not be recorded"
                     );
+                    put_back(&builder, &id).await;
                 }
             }
             Ok(None) => tokio::select! {
@@ -50,35 +53,56 @@ pub(crate) async fn work(builder: Builder) {
     }
 }
 
+/// Takes a build that could not be recorded out of the running state.
+async fn put_back(builder: &Builder, id: &str) {
+    let done = async {
+        match builder.0.db.system_build(id).await? {
+            Some(row) if row.state == BuildState::Running => builder.release(&row).await,
+            _ => Ok(()),
+        }
+    };
+    if let Err(error) = done.await {
+        tracing::error!(
+            build.id = id,
+            error = chain(&error),
+            "a build stays running until the next start, which runs it again"
+        );
+    }
+}
+
+/// The entry of a build in the map of those that run; removed when dropped.
+struct Registered<'a> {
+    builder: &'a Builder,
+    id: &'a str,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.builder.running().remove(self.id);
+    }
+}
+
 /// Runs one build to an ended state, or back into the queue.
+///
+/// # Errors
+/// When the database fails; the build is then still in the running state.
 async fn run(builder: &Builder, row: BuildRow) -> Result<(), DbError> {
     let inner = &*builder.0;
     let id = row.id.clone();
     let cancel = CancellationToken::new();
     builder.running().insert(id.clone(), cancel.clone());
-    let started = Recorder::start(inner.db.clone(), inner.live.clone(), &id).await;
-    let (recorder, reporter) = match started {
-        Ok(started) => started,
-        Err(error) => {
-            builder.running().remove(&id);
-            return Err(error);
-        }
-    };
+    let registered = Registered { builder, id: &id };
     // A request that came before the token was registered is in the row.
     if matches!(inner.db.system_build(&id).await?, Some(row) if row.cancel_requested) {
         cancel.cancel();
     }
-    let interrupt = inner.interrupt.clone();
-    let job = job::run(&inner.workshop, &inner.contexts, &row, reporter, &cancel);
-    tokio::pin!(job);
-    let (result, interrupted) = tokio::select! {
-        result = &mut job => (result, false),
-        () = interrupt.cancelled() => {
-            let asked = cancel.is_cancelled();
-            cancel.cancel();
-            (job.await, !asked)
-        }
+    let (recorder, reporter) = Recorder::start(inner.db.clone(), inner.live.clone(), &id).await?;
+    let (own, cancelled) = (builder.clone(), cancel.clone());
+    let job = async move {
+        let inner = &*own.0;
+        job::run(&inner.workshop, &inner.contexts, &row, reporter, &cancelled).await
     };
+    let (result, interrupted) = supervise(job, &inner.interrupt, &cancel).await;
     let (action, digest, error) = match result {
         Ok(digest) => (Action::Succeed, digest.map(|d| d.to_string()), None),
         Err(JobError::Cancelled) if interrupted => (Action::Requeue, None, None),
@@ -87,23 +111,58 @@ async fn run(builder: &Builder, row: BuildRow) -> Result<(), DbError> {
     };
     let state =
         next(BuildState::Running, action).expect("a running build may take each of these actions");
-    if state.is_ended() {
-        builder.remove_context(&id).await;
-    }
     log(&id, state, error.as_ref());
-    let finished = recorder
+    recorder
         .finish(Ending {
             state,
             digest,
             error,
         })
-        .await;
-    builder.running().remove(&id);
+        .await?;
+    // Not before the end is stored: a build that a crash brings back needs it.
+    if state.is_ended() {
+        builder.remove_context(&id).await;
+    }
+    drop(registered);
     inner.workshop.settle().await;
-    finished
+    Ok(())
+}
+
+/// Runs a job in a task of its own, so that a panic in it ends the build and
+/// not the worker. Also tells whether `interrupt` took the build back.
+async fn supervise(
+    job: impl Future<Output = Result<Option<Digest>, JobError>> + Send + 'static,
+    interrupt: &CancellationToken,
+    cancel: &CancellationToken,
+) -> (Result<Option<Digest>, JobError>, bool) {
+    let mut job = tokio::spawn(job);
+    let (result, interrupted) = tokio::select! {
+        result = &mut job => (result, false),
+        () = interrupt.cancelled() => {
+            let asked = cancel.is_cancelled();
+            cancel.cancel();
+            (job.await, !asked)
+        }
+    };
+    let result = result.unwrap_or_else(|panic| Err(broken(&panic)));
+    (result, interrupted)
+}
+
+/// The end of a build whose job panicked. What the panic said goes to the
+/// service's log only: it is no business of whoever sent the build.
+fn broken(panic: &JoinError) -> JobError {
+    tracing::error!(error = %panic, "a build ended in a panic");
+    JobError::Failed(Box::new(BuildFailure {
+        message: "internal error: the build service's log has the details".to_owned(),
+        ..BuildFailure::default()
+    }))
 }
 
 fn log(id: &str, state: BuildState, error: Option<&BuildFailure>) {
     let error = error.map(|failure| failure.message.as_str());
     tracing::info!(build.id = id, ?state, error, "build ended");
 }
+
+#[cfg(test)]
+#[path = "worker/tests.rs"]
+mod tests;

@@ -6,7 +6,10 @@ use axum::{
 };
 use builder_proto::api::{Build, BuildState, Event};
 
-use crate::harness::{Bench, Context, error_code, text};
+use crate::{
+    db,
+    harness::{Bench, Context, error_code, text},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_is_answered_at_once_and_followed_without_loss() {
@@ -163,4 +166,14 @@ async fn no_other_user_can_look_into_contexts() {
     let bench = Bench::new().await;
     let dir = std::fs::metadata(bench.path().join("builder")).unwrap();
     assert_eq!(dir.permissions().mode() & 0o777, 0o700);
+}
+
+/// The first end of the build cannot be stored, and it has to run once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_keeps_its_context_until_its_end_is_stored() {
+    let bench = Bench::new().await;
+    db::refuse_first_end(&bench.path().join("builder/builder.db")).await;
+    let build = bench.submit("", Context::busybox("ENV A=1\n")).await;
+    bench.wait(&build.id).await.succeeded();
+    bench.check_nothing_left().await;
 }

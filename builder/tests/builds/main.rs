@@ -6,6 +6,7 @@
 mod api;
 mod cache;
 mod copy;
+mod db;
 mod harness;
 mod hostile;
 mod registry;
