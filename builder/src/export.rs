@@ -16,10 +16,11 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use oci::{Descriptor, Digest, client::Client};
-use runtime::snapshot::Compression;
+use runtime::snapshot::{Compression, LayerName, LayerStore};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::image::{Exported, Finish};
 use crate::{
@@ -93,15 +94,33 @@ impl Exporter {
     }
 
     /// The compressed forms of `layers`, made where there is none yet.
+    ///
+    /// # Cancellation
+    /// When `cancel` fires, or one layer fails, returns once none is being
+    /// written any more.
     pub(crate) async fn layers(
         &self,
         layers: &[String],
         progress: &Progress,
+        cancel: &CancellationToken,
     ) -> Result<Vec<LayerExport>, OpError> {
-        try_join_all(layers.iter().map(|name| self.layer(name, progress))).await
+        let rest = cancel.child_token();
+        let made = join_all(layers.iter().map(|name| async {
+            let made = self.layer(name, progress, &rest).await;
+            if made.is_err() {
+                rest.cancel();
+            }
+            made
+        }));
+        all(made.await)
     }
 
-    async fn layer(&self, name: &str, progress: &Progress) -> Result<LayerExport, OpError> {
+    async fn layer(
+        &self,
+        name: &str,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<LayerExport, OpError> {
         // Not kept pinned: naming the layer below waits for all pins.
         let now = self.layers.now(name).await;
         let created_at = self.db.system_layer_time(&now).await?;
@@ -112,7 +131,7 @@ impl Exporter {
                 }
             }
         }
-        let blob = self.make(&now).await?;
+        let blob = self.make(&now, cancel).await?;
         progress
             .tell(StepUpdate::Transfer {
                 id: blob.descriptor.digest.to_string(),
@@ -125,20 +144,20 @@ impl Exporter {
     }
 
     /// Compresses a layer and names it by its diff_id.
-    async fn make(&self, name: &str) -> Result<LayerBlob, OpError> {
-        let _slot = self
-            .slots
-            .acquire()
-            .await
-            .expect("the slots are never closed");
+    async fn make(&self, name: &str, cancel: &CancellationToken) -> Result<LayerBlob, OpError> {
+        let _slot = tokio::select! {
+            slot = self.slots.acquire() => slot.expect("the slots are never closed"),
+            () = cancel.cancelled() => return Err(OpError::Cancelled),
+        };
         let part = self
             .dir
             .join(format!("{}.part", uuid::Uuid::new_v4().simple()));
         let pinned = self.layers.pin(&[name.to_owned()]).await?;
         let store = self.layers.store().clone();
         let dir = self.dir.clone();
+        let cancel = cancel.clone();
         let exported = blocking(move || {
-            let done = write(&store, &pinned.names()[0], &part, &dir);
+            let done = write(&store, &pinned.names()[0], &part, &dir, &cancel);
             if done.is_err() {
                 let _absent = fs::remove_file(&part);
             }
@@ -170,20 +189,67 @@ impl Exporter {
     }
 }
 
+/// Every layer, or why there is not every layer: those that ended because
+/// another failed do not tell.
+fn all(made: Vec<Result<LayerExport, OpError>>) -> Result<Vec<LayerExport>, OpError> {
+    let mut layers = Vec::with_capacity(made.len());
+    let mut failure = None;
+    for layer in made {
+        match layer {
+            Ok(layer) => layers.push(layer),
+            Err(OpError::Cancelled) => failure = failure.or(Some(OpError::Cancelled)),
+            Err(error) => return Err(error),
+        }
+    }
+    match failure {
+        None => Ok(layers),
+        Some(failure) => Err(failure),
+    }
+}
+
 fn write(
-    store: &runtime::snapshot::LayerStore,
-    layer: &runtime::snapshot::LayerName,
+    store: &LayerStore,
+    layer: &LayerName,
     part: &Path,
     dir: &Path,
+    cancel: &CancellationToken,
 ) -> Result<(Digest, Descriptor), OpError> {
     let io = |error: io::Error| OpError::host("write an exported layer", &error);
-    let file = fs::File::create_new(part).map_err(io)?;
-    let exported = store
-        .export(layer, COMPRESSION, &file)
-        .map_err(|error| OpError::host("export a layer", &error))?;
+    let out = Cancellable {
+        inner: fs::File::create_new(part).map_err(io)?,
+        cancel,
+    };
+    let exported = store.export(layer, COMPRESSION, out);
+    if cancel.is_cancelled() {
+        return Err(OpError::Cancelled);
+    }
+    let exported = exported.map_err(|error| OpError::host("export a layer", &error))?;
     fs::rename(part, dir.join(exported.digest.hex())).map_err(io)?;
     Ok((
         exported.diff_id,
         Descriptor::new(LAYER_TYPE, exported.digest, exported.size_bytes),
     ))
 }
+
+/// Ends the writing of a layer when the build is cancelled.
+struct Cancellable<'a> {
+    inner: fs::File,
+    cancel: &'a CancellationToken,
+}
+
+impl io::Write for Cancellable<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.cancel.is_cancelled() {
+            true => Err(io::Error::other("cancelled")),
+            false => self.inner.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+#[path = "export/tests.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use oci::{
     Descriptor, Reference,
     client::{ClientError, Credentials},
 };
-use tokio_util::io::ReaderStream;
+use tokio_util::{io::ReaderStream, sync::CancellationToken};
 
 use super::{Exported, Exporter, LayerExport};
 use crate::solver::{OpError, StepUpdate, executor::Progress};
@@ -19,34 +19,56 @@ const UPLOADS_MAX: usize = 4;
 const CHUNK_BYTES: usize = 256 * 1024;
 
 impl Exporter {
-    /// Pushes an image under every tag, all registries side by side.
+    /// Pushes an image under every tag, all registries side by side: first
+    /// what the manifest names, everywhere, then the manifest.
     /// `credentials` knows who the build is towards each.
+    ///
+    /// # Cancellation
+    /// `cancel` ends uploads. It has no effect once the first manifest is on
+    /// its way: nobody could tell then which tags were set.
     pub(crate) async fn push(
         &self,
         image: &Exported,
         tags: &[Reference],
         credentials: &(dyn Fn(&Reference) -> Credentials + Send + Sync),
         progress: &Progress,
+        cancel: &CancellationToken,
     ) -> Result<(), OpError> {
         let mut repositories: BTreeMap<(String, String), Vec<&Reference>> = BTreeMap::new();
         for tag in tags {
             let key = (tag.registry().to_owned(), tag.repository().to_string());
             repositories.entry(key).or_default().push(tag);
         }
-        let pushes = repositories.values().map(|tags| async move {
+        let uploads = repositories.values().map(|tags| async move {
             let credentials = credentials(tags[0]);
             self.repository(image, tags, &credentials, progress).await
         });
-        try_join_all(pushes).await.map(drop)
+        let missing = tokio::select! {
+            missing = try_join_all(uploads) => missing?,
+            () = cancel.cancelled() => return Err(OpError::Cancelled),
+        };
+        let manifests = missing.into_iter().map(|tags| async move {
+            for tag in tags {
+                let (media_type, manifest) = (image.media_type(), image.manifest.clone());
+                self.client
+                    .push_manifest(tag, &media_type, manifest, &credentials(tag))
+                    .await
+                    .map_err(|error| failed(tag, &error))?;
+            }
+            Ok::<_, OpError>(())
+        });
+        try_join_all(manifests).await.map(drop)
     }
 
-    async fn repository(
+    /// Sends what a repository lacks for the manifest; the tags that do not
+    /// name it yet.
+    async fn repository<'a>(
         &self,
         image: &Exported,
-        tags: &[&Reference],
+        tags: &[&'a Reference],
         credentials: &Credentials,
         progress: &Progress,
-    ) -> Result<(), OpError> {
+    ) -> Result<Vec<&'a Reference>, OpError> {
         let repository = tags[0];
         let mut missing = Vec::new();
         for tag in tags {
@@ -60,7 +82,7 @@ impl Exporter {
             }
         }
         if missing.is_empty() {
-            return Ok(());
+            return Ok(missing);
         }
         let pushes: Vec<_> = image
             .layers
@@ -75,18 +97,7 @@ impl Exporter {
             .try_collect::<()>()
             .await?;
         self.push_config(image, repository, credentials).await?;
-        for tag in missing {
-            self.client
-                .push_manifest(
-                    tag,
-                    &image.media_type(),
-                    image.manifest.clone(),
-                    credentials,
-                )
-                .await
-                .map_err(|error| failed(tag, &error))?;
-        }
-        Ok(())
+        Ok(missing)
     }
 
     async fn push_config(

@@ -135,10 +135,7 @@ impl Job<'_> {
             config: lowered.config,
             epoch: lowered.source_date_epoch,
         };
-        tokio::select! {
-            pushed = self.export(&site, &value, finish) => pushed.map(Some),
-            () = self.cancel.cancelled() => Err(JobError::Cancelled),
-        }
+        self.export(&site, &value, finish).await.map(Some)
     }
 
     /// Reads the Dockerfile and applies the ignore file that goes with it.
@@ -205,7 +202,7 @@ impl Job<'_> {
                 let layers = layers.ok_or_else(|| {
                     OpError::User("the result of a build cannot be its context".to_owned())
                 })?;
-                let layers = exporter.layers(&layers, &progress).await?;
+                let layers = exporter.layers(&layers, &progress, self.cancel).await?;
                 Ok(Exported::new(layers, finish))
             })
             .await?;
@@ -216,7 +213,7 @@ impl Job<'_> {
         self.step(
             &name,
             exporter
-                .push(&image, &tags, &credentials, &progress)
+                .push(&image, &tags, &credentials, &progress, self.cancel)
                 .boxed(),
         )
         .await?;
