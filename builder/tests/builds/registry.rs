@@ -5,9 +5,10 @@ use std::{
     fs,
     net::TcpListener,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-use builder_proto::api::StepStatus;
+use builder_proto::api::{BuildState, Event, StepStatus};
 use oci::{
     ImageConfig, Platform, Reference,
     client::{Client, ClientConfig, Credentials},
@@ -176,4 +177,26 @@ async fn a_base_is_not_pulled_when_nothing_needs_its_files() {
         outcome.failure()
     );
     other.check_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_cancelled_while_it_exports_has_stopped_when_it_says_so() {
+    let bench = Bench::new().await;
+    let context =
+        Context::busybox("RUN --network=none dd if=/dev/urandom of=/big bs=1M count=128\n");
+    // Nothing listens there, and nothing has to: the push is not reached.
+    let build = bench.submit("tag=127.0.0.1:1/big", context).await;
+    let exporting =
+        |event: &Event| matches!(event, Event::Step { name, .. } if name.contains("exporting"));
+    bench.events(&build.id, None, exporting).await;
+    let blobs = bench.path().join("builder/blobs");
+    let begun = async {
+        while !names(&blobs).iter().any(|name| name.ends_with(".part")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), begun).await;
+    assert!(waited.is_ok(), "{:?}", names(&blobs));
+    assert_eq!(bench.cancel(&build.id).await.state, BuildState::Cancelled);
+    bench.check_nothing_left().await;
 }
