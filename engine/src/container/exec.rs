@@ -26,8 +26,14 @@ const ENDED_MAX: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ExecState {
     Created,
-    Running { pid: u32 },
-    Ended { code: i32 },
+    /// One request is starting it; no other may.
+    Starting,
+    Running {
+        pid: u32,
+    },
+    Ended {
+        code: i32,
+    },
 }
 
 /// One exec.
@@ -76,7 +82,12 @@ impl Execs {
         let mut table = self.table();
         if table.len() >= ENDED_MAX {
             // Whoever wanted these has long read them.
-            table.retain(|_, exec| matches!(*exec.state.borrow(), ExecState::Running { .. }));
+            table.retain(|_, exec| {
+                matches!(
+                    *exec.state.borrow(),
+                    ExecState::Starting | ExecState::Running { .. }
+                )
+            });
         }
         table.insert(exec.id.clone(), exec);
     }
@@ -131,48 +142,40 @@ pub(crate) fn create(
 }
 
 impl Exec {
-    /// Checks that it can be started.
+    /// Takes the right to start it, which only one caller gets.
     ///
     /// # Errors
     /// 409 when it was started before, or its container ended.
-    pub(crate) fn check_startable(&self) -> Result<()> {
-        match *self.state.borrow() {
-            ExecState::Created => {}
-            ExecState::Running { .. } => {
-                return Err(EngineError::Conflict(format!(
-                    "exec {} is already running",
-                    self.id
-                )));
-            }
-            ExecState::Ended { .. } => {
-                return Err(EngineError::Conflict(format!(
-                    "exec {} has already run",
-                    self.id
-                )));
-            }
-        }
-        if self.container.view().state.is_up() {
-            Ok(())
-        } else {
-            Err(EngineError::Conflict(format!(
+    pub(crate) fn claim(self: &Arc<Self>) -> Result<Claim> {
+        if !self.container.view().state.is_up() {
+            return Err(EngineError::Conflict(format!(
                 "container {} is not running",
                 self.container.id
-            )))
+            )));
+        }
+        match begin(&self.state) {
+            Ok(()) => Ok(Claim {
+                exec: Arc::clone(self),
+                launched: false,
+            }),
+            Err(ExecState::Ended { .. }) => Err(EngineError::Conflict(format!(
+                "exec {} has already run",
+                self.id
+            ))),
+            Err(_) => Err(EngineError::Conflict(format!(
+                "exec {} is already running",
+                self.id
+            ))),
         }
     }
 
     /// Starts the process; the connection carries its streams and its end.
-    ///
-    /// # Errors
-    /// Docker's texts for programs that are not there (127) or not executable (126).
-    pub(crate) async fn start(&self, core: &Core, size: Option<[u32; 2]>) -> Result<Monitor> {
-        let view = self.container.view();
-        let process = process(&self.container, &view, &self.request, size)?;
+    async fn start(&self, core: &Core, process: &ProcessSpec) -> Result<Monitor> {
         let launch = async {
             let monitor = core
                 .host
                 .launcher
-                .exec(&self.container.dir, &self.id, &process)
+                .exec(&self.container.dir, &self.id, process)
                 .await?;
             monitor.start().await?;
             Ok::<_, LaunchError>(monitor)
@@ -187,7 +190,7 @@ impl Exec {
                 emit(
                     core,
                     &self.container,
-                    &view.name,
+                    &self.container.view().name,
                     &format!("exec_start: {command}"),
                     &more,
                 );
@@ -271,6 +274,65 @@ impl Exec {
     }
 }
 
+/// The right to start an exec. Given back when it is dropped before it came to
+/// launching; an exec whose launch was given up half-way has ended.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    exec: Arc<Exec>,
+    launched: bool,
+}
+
+impl Claim {
+    /// Starts the process; the connection carries its streams and its end.
+    ///
+    /// # Errors
+    /// Docker's texts for programs that are not there (127) or not executable (126).
+    pub(crate) async fn start(mut self, core: &Core, size: Option<[u32; 2]>) -> Result<Monitor> {
+        let exec = Arc::clone(&self.exec);
+        let view = exec.container.view();
+        let process = process(&exec.container, &view, &exec.request, size)?;
+        self.launched = true;
+        exec.start(core, &process).await
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        give_back(&self.exec.state, self.launched);
+    }
+}
+
+/// Created becomes Starting in one step; any other state comes back.
+fn begin(state: &watch::Sender<ExecState>) -> std::result::Result<(), ExecState> {
+    let mut found = Ok(());
+    state.send_if_modified(|state| match state {
+        ExecState::Created => {
+            *state = ExecState::Starting;
+            true
+        }
+        other => {
+            found = Err(other.clone());
+            false
+        }
+    });
+    found
+}
+
+/// Ends a Starting that came to nothing.
+fn give_back(state: &watch::Sender<ExecState>, launched: bool) {
+    state.send_if_modified(|state| {
+        let starting = *state == ExecState::Starting;
+        if starting {
+            *state = if launched {
+                ExecState::Ended { code: 126 }
+            } else {
+                ExecState::Created
+            };
+        }
+        starting
+    });
+}
+
 /// The process of an exec: the container's environment, user and confinement,
 /// and what the request changes.
 fn process(
@@ -332,3 +394,7 @@ fn process(
     }
     Ok(process)
 }
+
+#[cfg(test)]
+#[path = "exec/tests.rs"]
+mod tests;

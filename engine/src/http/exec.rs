@@ -9,17 +9,17 @@ use runtime::monitor::{Monitor, MonitorEvent};
 use super::answer::{self, Answer};
 use super::hijack;
 use super::request::Request;
-use crate::container::exec::Exec;
+use crate::container::exec::{Claim, Exec};
 use crate::core::Core;
 use crate::error::{EngineError, Result};
 
 pub(super) async fn start(core: &Arc<Core>, id: &str, request: Request) -> Result<Answer> {
     let exec = core.execs.find(id)?;
-    exec.check_startable()?;
     let version = request.version();
     let (wanted, upgrade) = request.json_or_default::<ExecStartRequest>().await?;
+    let claim = exec.claim()?;
     if wanted.detach {
-        let monitor = exec.start(core, wanted.console_size).await?;
+        let monitor = claim.start(core, wanted.console_size).await?;
         let core = Arc::clone(core);
         core.clone()
             .tasks
@@ -28,7 +28,7 @@ pub(super) async fn start(core: &Arc<Core>, id: &str, request: Request) -> Resul
     }
     let tty = exec.request.tty;
     let core = Arc::clone(core);
-    let work = move |client| async move { attached(&core, &exec, wanted, client).await };
+    let work = move |client| async move { attached(&core, &exec, claim, wanted, client).await };
     hijack::take_over(upgrade, version, tty, work)
 }
 
@@ -36,6 +36,7 @@ pub(super) async fn start(core: &Arc<Core>, id: &str, request: Request) -> Resul
 async fn attached(
     core: &Arc<Core>,
     exec: &Arc<Exec>,
+    claim: Claim,
     wanted: ExecStartRequest,
     client: hijack::Client,
 ) {
@@ -49,7 +50,7 @@ async fn attached(
         close_stdin: true,
         detach_keys: if request.tty { keys } else { Vec::new() },
     };
-    let monitor = match exec.start(core, wanted.console_size).await {
+    let monitor = match claim.start(core, wanted.console_size).await {
         Ok(monitor) => monitor,
         Err(error) => {
             client.fail(&streams, &error).await;
