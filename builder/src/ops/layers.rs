@@ -15,7 +15,7 @@ use std::{
 
 use runtime::{
     root::Root,
-    snapshot::{LayerName, LayerStore, Snapshot, SnapshotError},
+    snapshot::{LayerName, LayerPin, LayerStore, Snapshot, SnapshotError},
 };
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
@@ -35,12 +35,13 @@ pub(crate) struct Layers {
     renamed: Arc<RwLock<HashMap<String, String>>>,
 }
 
-/// Layers that keep their names while this exists.
+/// Layers that keep their names and stay in the store while this exists.
 #[derive(Debug)]
 pub(crate) struct Pinned {
     /// Private, so that a closure that uses the names owns the pin as well.
     names: Vec<LayerName>,
-    _pin: OwnedRwLockReadGuard<HashMap<String, String>>,
+    _names_stay: OwnedRwLockReadGuard<HashMap<String, String>>,
+    _layers_stay: LayerPin,
 }
 
 impl Pinned {
@@ -68,7 +69,6 @@ impl Layers {
         }
         self.store
             .view(&layers.names)
-            .map(Root::from_fd)
             .map_err(|error| OpError::host("mount layers", &error))
     }
 
@@ -78,14 +78,15 @@ impl Layers {
 
     /// The layers as they are called now.
     pub(crate) async fn pin(&self, names: &[String]) -> Result<Pinned, OpError> {
-        let pin = self.renamed.clone().read_owned().await;
+        let renamed = self.renamed.clone().read_owned().await;
         let mut now = Vec::with_capacity(names.len());
         for name in names {
-            now.push(layer_name(pin.get(name).unwrap_or(name))?);
+            now.push(layer_name(renamed.get(name).unwrap_or(name))?);
         }
         Ok(Pinned {
+            _layers_stay: self.store.pin(&now),
+            _names_stay: renamed,
             names: now,
-            _pin: pin,
         })
     }
 
@@ -235,3 +236,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         },
     }
 }
+
+#[cfg(test)]
+#[path = "layers/tests.rs"]
+mod tests;

@@ -20,6 +20,7 @@ mod remove;
 mod xattr;
 
 use std::{
+    any::Any,
     ffi::{OsStr, OsString},
     fs::File,
     io::Read,
@@ -28,6 +29,7 @@ use std::{
         unix::ffi::OsStrExt as _,
     },
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::{
@@ -60,7 +62,12 @@ const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGIC
 #[derive(Debug)]
 pub struct Root {
     dir: OwnedFd,
+    /// What must live as long as any handle of the directory.
+    guard: Option<Guard>,
 }
+
+/// Ends something when the last handle of a [`Root`] is gone.
+pub(crate) type Guard = Arc<dyn Any + Send + Sync>;
 
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,12 +82,18 @@ impl Root {
     pub fn open(dir: &Path) -> Result<Self, PathError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(dir, flags, Mode::empty()).at("open", dir)?;
-        Ok(Self { dir })
+        Ok(Self::from_fd(dir))
     }
 
     /// Takes a directory descriptor (for example of a detached mount) as the root.
     pub fn from_fd(dir: OwnedFd) -> Self {
-        Self { dir }
+        Self { dir, guard: None }
+    }
+
+    /// Keeps `guard` until this and every handle made from it is dropped.
+    pub(crate) fn with_guard(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
     }
 
     /// Another handle of the same directory.
@@ -89,13 +102,15 @@ impl Root {
             .dir
             .try_clone()
             .map_err(|source| PathError::from_io("dup", Path::new("/"), source))?;
-        Ok(Self { dir })
+        let guard = self.guard.clone();
+        Ok(Self { dir, guard })
     }
 
     /// The root that is the directory `path` of this one.
     pub fn subroot(&self, path: &Path) -> Result<Self, PathError> {
         Ok(Self {
             dir: self.open_dir(path)?,
+            guard: self.guard.clone(),
         })
     }
 

@@ -23,6 +23,7 @@ mod error;
 mod export;
 mod flight;
 mod name;
+mod pin;
 mod record;
 
 use std::{
@@ -40,6 +41,7 @@ pub use error::SnapshotError;
 pub use export::Exported;
 pub use name::LayerName;
 pub use oci::layer::Compression;
+pub use pin::LayerPin;
 
 use crate::{
     diff,
@@ -81,6 +83,9 @@ struct Index {
     snapshots: HashMap<String, Vec<LayerName>>,
     /// Layers that somebody wants to find again, see [`LayerStore::keep`].
     kept: HashSet<LayerName>,
+    /// Layers that are mounted or about to be, see [`LayerStore::pin`].
+    pins: HashMap<u64, Vec<LayerName>>,
+    next_pin: u64,
 }
 
 /// A layer that is in the store.
@@ -219,6 +224,7 @@ impl LayerStore {
     pub fn prepare(&self, key: &str, parents: &[LayerName]) -> Result<Snapshot, SnapshotError> {
         name::check(key)?;
         let inner = &*self.inner;
+        let _pin = self.pin(parents);
         inner.complete(parents)?;
         let temporary = inner.temporary()?;
         let files = temporary.path().join(FILES);
@@ -263,9 +269,11 @@ impl LayerStore {
         })
     }
 
-    /// Mounts layers, bottom first, for reading, attached nowhere.
-    pub fn view(&self, layers: &[LayerName]) -> Result<OwnedFd, SnapshotError> {
+    /// Mounts layers, bottom first, for reading, attached nowhere. They cannot
+    /// be removed until the last handle of this root is dropped.
+    pub fn view(&self, layers: &[LayerName]) -> Result<Root, SnapshotError> {
         let inner = &*self.inner;
+        let pin = self.pin(layers);
         inner.complete(layers)?;
         let overlay_of = inner.view_dirs(layers);
         let overlay = Overlay {
@@ -274,7 +282,7 @@ impl LayerStore {
             read_only: true,
             volatile: false,
         };
-        Ok(overlay.mount_detached()?)
+        Ok(Root::from_fd(overlay.mount_detached()?).with_guard(Arc::new(pin)))
     }
 
     /// Turns an active snapshot into the immutable layer `name`. Nothing may
@@ -393,12 +401,16 @@ impl LayerStore {
     /// Removes a layer; one that does not exist is no error.
     ///
     /// # Errors
-    /// [`SnapshotError::LayerInUse`], [`SnapshotError::LayerKept`].
+    /// [`SnapshotError::LayerInUse`], [`SnapshotError::LayerPinned`],
+    /// [`SnapshotError::LayerKept`].
     pub fn remove_layer(&self, name: &LayerName) -> Result<(), SnapshotError> {
         let inner = &*self.inner;
         let mut index = inner.index();
         if index.kept.contains(name) {
             return Err(SnapshotError::LayerKept(name.clone()));
+        }
+        if index.pins.values().any(|pinned| pinned.contains(name)) {
+            return Err(SnapshotError::LayerPinned(name.clone()));
         }
         if let Some((key, _)) = index.snapshots.iter().find(|(_, p)| p.contains(name)) {
             return Err(SnapshotError::LayerInUse {
@@ -584,13 +596,17 @@ impl Inner {
         Ok(())
     }
 
-    /// Snapshots on a renamed layer must find it again.
+    /// Snapshots on a renamed layer must find it again, and pins must hold it.
     fn repoint(
         &self,
         index: &mut Index,
         from: &LayerName,
         to: &LayerName,
     ) -> Result<(), SnapshotError> {
+        let pinned = index.pins.values_mut().flatten();
+        for name in pinned.filter(|name| *name == from) {
+            *name = to.clone();
+        }
         for (key, parents) in &mut index.snapshots {
             if !parents.contains(from) {
                 continue;

@@ -24,6 +24,9 @@ pub enum SnapshotError {
     /// Removing it would take a container's or build step's files away.
     #[error("layer {layer} is in use by snapshot {snapshot}")]
     LayerInUse { layer: LayerName, snapshot: String },
+    /// Its files are mounted, or a build step is about to mount them.
+    #[error("layer {0} is being read")]
+    LayerPinned(LayerName),
     #[error("layer {0} is kept for the builds that stand on it")]
     LayerKept(LayerName),
     #[error("snapshot {0} does not exist")]

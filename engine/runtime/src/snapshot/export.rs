@@ -31,6 +31,7 @@ impl LayerStore {
         compression: Compression,
         out: impl Write,
     ) -> Result<Exported, SnapshotError> {
+        let _pin = self.pin(std::slice::from_ref(name));
         if !self.contains(name) {
             return Err(SnapshotError::LayerNotFound(name.clone()));
         }

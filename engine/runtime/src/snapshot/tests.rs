@@ -83,7 +83,7 @@ impl Fixture {
 
     /// What a container on these layers sees.
     fn see(&self, layers: &[LayerName]) -> Root {
-        Root::from_fd(self.store.view(layers).unwrap())
+        self.store.view(layers).unwrap()
     }
 
     fn leftovers(&self) -> usize {
@@ -715,4 +715,44 @@ fn a_kept_layer_stays_until_it_is_released() {
     fixture.store.release(std::slice::from_ref(&name));
     fixture.store.remove_layer(&name).unwrap();
     assert!(!fixture.store.contains(&name));
+}
+
+#[test]
+fn a_layer_that_is_read_cannot_be_removed() {
+    let f = fixture();
+    let base = f.layer(&[file("a", b"base")], &[]);
+    let top = f.layer(&[file("b", b"top")], &[]);
+    let stack = [base.clone(), top];
+    let refused = |layer: &LayerName| match f.store.remove_layer(layer) {
+        Err(SnapshotError::LayerPinned(pinned)) => pinned == *layer,
+        removed => panic!("{removed:?}"),
+    };
+    let view = f.see(&stack);
+    let other = f.see(&stack[..1]);
+    assert!(stack.iter().all(refused));
+    let clone = view.try_clone().unwrap();
+    drop(view);
+    assert!(refused(&base), "a clone reads on");
+    assert_eq!(read(&clone, "a").unwrap(), b"base");
+    drop(clone);
+    f.store.remove_layer(&stack[1]).unwrap();
+    assert!(refused(&base), "another view holds it");
+    drop(other);
+    f.store.remove_layer(&base).unwrap();
+    assert!(!f.store.contains(&base));
+}
+
+#[test]
+fn a_pin_follows_a_renamed_layer() {
+    let f = fixture();
+    let [built, named] = ["build-1", "build-2"].map(|n| LayerName::parse(n).unwrap());
+    let pin = f.store.pin(std::slice::from_ref(&built));
+    f.store.prepare("a", &[]).unwrap();
+    f.store.commit("a", &built).unwrap();
+    f.store.rename_layer(&built, &named).unwrap();
+    let error = f.store.remove_layer(&named).unwrap_err();
+    assert!(matches!(error, SnapshotError::LayerPinned(_)), "{error}");
+    drop(pin);
+    f.store.remove_layer(&named).unwrap();
+    assert!(!f.store.contains(&named));
 }

@@ -167,7 +167,7 @@ impl Arena {
 
     /// What a container on these layers sees.
     fn view(&self, layers: &[LayerName]) -> Root {
-        Root::from_fd(self.store.view(layers).unwrap())
+        self.store.view(layers).unwrap()
     }
 
     /// Runs the archive every way there is; both may succeed or refuse, neither
