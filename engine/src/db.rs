@@ -18,7 +18,7 @@ use sqlx::sqlite::{
 
 pub(crate) use containers::{ContainerRow, NetworkRow, StateRow};
 pub(crate) use images::{ImageRow, LayerRow, NewImage};
-pub(crate) use volumes::VolumeRow;
+pub(crate) use volumes::{VolumeRemoval, VolumeRow};
 
 /// Connections at once: one writes, the others answer lists meanwhile.
 const CONNECTIONS_MAX: u32 = 4;

@@ -81,6 +81,11 @@ impl Engine {
             path: config.data_dir.join("tmp"),
             source,
         })?;
+        let volumes = config.data_dir.join("volumes");
+        volume::sweep(&volumes).map_err(|source| OpenError::Directory {
+            path: volumes,
+            source,
+        })?;
         let path = config.data_dir.join("engine.db");
         let database = |source| OpenError::Database {
             path: path.clone(),

@@ -1,7 +1,11 @@
 //! Named and anonymous volumes: directories `volumes/<name>/_data`.
 //!
 //! Owns these directories; the rows say which exist. A directory without a
-//! row is what a crash left of a creation and is taken over by the next.
+//! row is what a crash left of a creation and is taken over by the next. A
+//! removal first moves the directory to a name that no volume can have, so
+//! that a crash never leaves old content under a name that is free again; a
+//! row without its directory is what a crash left of a removal, and an empty
+//! volume.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,11 +16,35 @@ use runtime::root::{CopyOptions, Root};
 use crate::blocking::blocking;
 use crate::clock;
 use crate::core::Core;
-use crate::db::VolumeRow;
+use crate::db::{Db, VolumeRemoval, VolumeRow};
 use crate::error::{EngineError, Result};
 use crate::filters::Filters;
 use crate::id::random_hex;
 use crate::names;
+
+/// Begins the name of a removed volume's directory; volumes' names begin with
+/// a letter or digit.
+const TRASH_PREFIX: &str = ".removed-";
+
+/// Deletes what earlier removals left. What resists stays until the next start:
+/// no volume depends on it.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub(crate) fn sweep(volumes: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(volumes)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(TRASH_PREFIX.as_bytes())
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(path = %entry.path().display(), %error, "delete a removed volume");
+        }
+    }
+    Ok(())
+}
 
 /// Where the content of a volume is.
 pub(crate) fn data_dir(core: &Core, name: &str) -> PathBuf {
@@ -55,9 +83,14 @@ pub(crate) async fn ensure(
         )));
     }
     let dir = data_dir(core, &row.name);
-    std::fs::create_dir_all(&dir)
-        .map_err(|error| EngineError::internal("create the volume's directory", error))?;
+    let make = || {
+        std::fs::create_dir_all(&dir)
+            .map_err(|error| EngineError::internal("create the volume's directory", error))
+    };
+    make()?;
     if core.db.insert_volume(&row).await? {
+        // A removal that ended just before may have moved the directory away.
+        make()?;
         core.events.emit(
             "volume",
             "create",
@@ -136,28 +169,11 @@ pub(crate) async fn inspect(core: &Core, name: &str) -> Result<Volume> {
 /// # Errors
 /// 404, and 409 naming the containers that use it.
 pub(crate) async fn remove(core: &Core, name: &str, force: bool) -> Result<()> {
-    if core.db.volume(name).await?.is_none() {
-        return if force {
-            Ok(())
-        } else {
-            Err(no_such_volume(name))
-        };
+    if delete(core, name).await? || force {
+        Ok(())
+    } else {
+        Err(no_such_volume(name))
     }
-    let users: Vec<String> = core
-        .db
-        .volume_uses()
-        .await?
-        .into_iter()
-        .filter(|one| one.volume == name)
-        .map(|one| one.container)
-        .collect();
-    if !users.is_empty() {
-        return Err(EngineError::Conflict(format!(
-            "remove {name}: volume is in use - [{}]",
-            users.join(", ")
-        )));
-    }
-    delete(core, name).await
 }
 
 /// Removes unused volumes that pass the filters: anonymous ones, or all of them.
@@ -171,8 +187,14 @@ pub(crate) async fn prune(core: &Core, filters: &Filters, all: bool) -> Result<(
             continue;
         }
         let dir = data_dir(core, &row.name);
-        bytes += blocking(move || Ok::<_, std::io::Error>(disk_usage(&dir))).await?;
-        delete(core, &row.name).await?;
+        let size = blocking(move || Ok::<_, std::io::Error>(disk_usage(&dir))).await?;
+        match delete(core, &row.name).await {
+            Ok(true) => {}
+            // Removed, or taken into use, since the list was read.
+            Ok(false) | Err(EngineError::Conflict(_)) => continue,
+            Err(error) => return Err(error),
+        }
+        bytes += size;
         names.push(row.name);
     }
     Ok((names, bytes))
@@ -215,17 +237,60 @@ async fn used(core: &Core) -> Result<BTreeSet<String>> {
     Ok(uses.into_iter().map(|one| one.volume).collect())
 }
 
-async fn delete(core: &Core, name: &str) -> Result<()> {
-    core.db.delete_volume(name).await?;
-    let dir = core.config.data_dir.join("volumes").join(name);
-    blocking(move || std::fs::remove_dir_all(dir)).await?;
+/// Deletes a volume that no container uses; `false` when there is none.
+async fn delete(core: &Core, name: &str) -> Result<bool> {
+    let (db, volumes) = (core.db.clone(), core.config.data_dir.join("volumes"));
+    let owned = name.to_owned();
+    // Goes on when the client leaves: directory and row belong together.
+    let taken = tokio::spawn(async move { take_out(&db, &volumes, &owned).await });
+    let taken = taken
+        .await
+        .map_err(|error| EngineError::internal("remove the volume", error))??;
+    let Some(trash) = taken else {
+        return Ok(false);
+    };
+    blocking(move || match std::fs::remove_dir_all(trash) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    })
+    .await?;
     core.events.emit(
         "volume",
         "destroy",
         name,
         BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
     );
-    Ok(())
+    Ok(true)
+}
+
+/// Takes the row out and moves the directory to the trash, whose path comes
+/// back; `None` when there is no such volume.
+async fn take_out(db: &Db, volumes: &Path, name: &str) -> Result<Option<PathBuf>> {
+    let pending = match db.remove_volume(name).await? {
+        VolumeRemoval::Absent => return Ok(None),
+        VolumeRemoval::Used(users) => {
+            return Err(EngineError::Conflict(format!(
+                "remove {name}: volume is in use - [{}]",
+                users.join(", ")
+            )));
+        }
+        VolumeRemoval::Pending(pending) => pending,
+    };
+    let dir = volumes.join(name);
+    let trash = volumes.join(format!("{TRASH_PREFIX}{}", random_hex(8)));
+    match std::fs::rename(&dir, &trash) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(EngineError::internal("move the volume away", error));
+        }
+        _ => {}
+    }
+    if let Err(error) = pending.commit().await {
+        if let Err(error) = std::fs::rename(&trash, &dir) {
+            tracing::warn!(volume.name = name, %error, "move a volume back");
+        }
+        return Err(error.into());
+    }
+    Ok(Some(trash))
 }
 
 fn describe(core: &Core, row: &VolumeRow) -> Volume {
@@ -267,3 +332,7 @@ pub(crate) fn disk_usage(dir: &Path) -> u64 {
     }
     total
 }
+
+#[cfg(test)]
+#[path = "volume/tests.rs"]
+mod tests;

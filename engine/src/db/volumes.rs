@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, Sqlite, Transaction};
 
 use super::{Db, from_json, to_json};
 
@@ -26,6 +26,16 @@ impl VolumeRow {
             anonymous: row.try_get("anonymous")?,
         })
     }
+}
+
+/// How the removal of a volume's row went.
+#[derive(Debug)]
+pub(crate) enum VolumeRemoval {
+    Absent,
+    /// By these containers; nothing was changed.
+    Used(Vec<String>),
+    /// Done once it is committed; undone when it is dropped.
+    Pending(Transaction<'static, Sqlite>),
 }
 
 impl Db {
@@ -61,11 +71,30 @@ impl Db {
         Ok(done.rows_affected() == 1)
     }
 
-    pub(crate) async fn delete_volume(&self, name: &str) -> Result<(), sqlx::Error> {
-        sqlx::query("DELETE FROM volumes WHERE name = ?")
+    /// Removes the row of a volume that no container uses.
+    pub(crate) async fn remove_volume(&self, name: &str) -> Result<VolumeRemoval, sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        // Deletes first: that takes the write lock, so no container can come
+        // to use the volume between the look and the end of the transaction.
+        let done = sqlx::query("DELETE FROM volumes WHERE name = ?")
             .bind(name)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            .execute(&mut *transaction)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Ok(VolumeRemoval::Absent);
+        }
+        let users: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT c.id FROM containers c, json_each(c.mounts) m
+             WHERE json_extract(m.value, '$.Type') = 'volume'
+               AND json_extract(m.value, '$.Name') = ?",
+        )
+        .bind(name)
+        .fetch_all(&mut *transaction)
+        .await?;
+        if users.is_empty() {
+            Ok(VolumeRemoval::Pending(transaction))
+        } else {
+            Ok(VolumeRemoval::Used(users))
+        }
     }
 }
