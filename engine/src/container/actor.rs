@@ -220,7 +220,11 @@ impl Actor {
         let starting = start::start(&self.core, &self.container, &view, &mut self.waiting);
         let result = match tokio::time::timeout(START_PATIENCE, starting).await {
             Ok(result) => result,
-            Err(_) => Err(start::StartError::late(START_PATIENCE)),
+            Err(_) => {
+                // A monitor that already has the order would still carry it out.
+                start::kill_late(&self.container).await;
+                Err(start::StartError::late(START_PATIENCE))
+            }
         };
         match result {
             Ok(started) => {

@@ -457,6 +457,16 @@ pub(crate) async fn release_cgroup(container: &Container) {
     }
 }
 
+/// Kills what a start that was given up may have left. The cgroup stays for
+/// the monitor to remove: one that is still setting up must not lose it, and
+/// ends by itself when nobody is left to start it.
+pub(crate) async fn kill_late(container: &Container) {
+    let path = container.cgroup.clone();
+    if let Err(error) = blocking(move || runtime::cgroup::kill_all(&path)).await {
+        tracing::warn!(container.id = %container.id, %error, "kill a container that started late");
+    }
+}
+
 /// Durations of the phases of a start.
 struct Phases {
     begin: Instant,
