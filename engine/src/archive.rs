@@ -16,6 +16,8 @@ use engine_api::PathStat;
 use oci::layer::{Entry, EntryKind, LayerError, Mtime, TarWriter};
 use runtime::root::{FileKind, Metadata, PathError, Root};
 use runtime::unpack::{self, UnpackError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::clock;
 use crate::container::{Container, View};
@@ -32,6 +34,32 @@ pub(crate) struct Place {
     path: PathBuf,
     /// The root, or the mount that the path is in, takes no writes.
     read_only: bool,
+}
+
+/// The root as the process `pid` sees it; `None` once that has ended, or when
+/// `holds` says that the pid is no longer the one that was meant. Until the
+/// descriptor says that its process ended, the number cannot name another.
+fn live_root(
+    pid: u32,
+    holds: impl FnOnce() -> bool,
+) -> std::result::Result<Option<Root>, PathError> {
+    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return Ok(None);
+    };
+    let Ok(process) = pidfd_open(number, PidfdFlags::empty()) else {
+        return Ok(None);
+    };
+    let root = Root::open(&PathBuf::from(format!("/proc/{pid}/root")));
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let alive = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&now)) == Ok(0);
+    if alive && holds() {
+        root.map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// Finds the root that a path of a container is in.
@@ -52,14 +80,16 @@ pub(crate) fn place(core: &Core, container: &Container, view: &View, path: &str)
         Some(mount) => !mount.rw,
         None => view.host_config.readonly_rootfs,
     };
-    let (root, path) = match (view.state.pid(), mount) {
-        (0, Some(mount)) if mount.kind == "tmpfs" => {
+    let pid = view.state.pid();
+    let live = live_root(pid, || container.view().state.pid() == pid);
+    let (root, path) = match (live.map_err(|error| failed(&error))?, mount) {
+        (None, Some(mount)) if mount.kind == "tmpfs" => {
             return Err(EngineError::Conflict(format!(
                 "{} is a tmpfs: it exists only while the container runs",
                 mount.destination
             )));
         }
-        (0, Some(mount)) => {
+        (None, Some(mount)) => {
             let rest = asked
                 .strip_prefix(&mount.destination)
                 .unwrap_or(&asked)
@@ -67,7 +97,7 @@ pub(crate) fn place(core: &Core, container: &Container, view: &View, path: &str)
             let root = Root::open(Path::new(&mount.source)).map_err(|error| failed(&error))?;
             (root, rest)
         }
-        (0, None) => {
+        (None, None) => {
             let snapshot = core
                 .host
                 .layers
@@ -76,10 +106,7 @@ pub(crate) fn place(core: &Core, container: &Container, view: &View, path: &str)
             let root = snapshot.mount_detached().map_err(|error| failed(&error))?;
             (Root::from_fd(root), asked)
         }
-        (pid, _) => {
-            let root = PathBuf::from(format!("/proc/{pid}/root"));
-            (Root::open(&root).map_err(|error| failed(&error))?, asked)
-        }
+        (Some(root), _) => (root, asked),
     };
     Ok(Place {
         root,

@@ -92,3 +92,23 @@ fn what_takes_no_writes_is_refused() {
     assert_eq!(error.status(), http::StatusCode::BAD_REQUEST);
     assert!(locked.unpack("/dir", "c", &b"garbage"[..]).is_err());
 }
+
+#[test]
+fn the_root_of_a_process_is_found_only_while_it_is_the_one_meant() {
+    let mut child = std::process::Command::new("sleep")
+        .arg("1000")
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let root = live_root(pid, || true).unwrap().unwrap();
+    assert!(root.exists(Path::new("/proc/self")));
+    assert!(live_root(pid, || false).unwrap().is_none());
+    child.kill().unwrap();
+    // Not reaped yet: the number is taken, but the process has ended.
+    let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+    let number = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::waitid(rustix::process::WaitId::Pid(number), options).unwrap();
+    assert!(live_root(pid, || true).unwrap().is_none());
+    child.wait().unwrap();
+    assert!(live_root(0, || true).unwrap().is_none());
+}
