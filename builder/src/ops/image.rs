@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures_util::future::try_join_all;
+use futures_util::{TryFutureExt, future::join_all};
 use oci::{
     Descriptor, Digest, ImageConfig, Platform, Reference,
     client::{Client, Credentials},
@@ -102,10 +102,11 @@ impl Images {
         cancel: &CancellationToken,
     ) -> Result<Vec<String>, OpError> {
         let reference = &image.reference;
-        let found = self
-            .client
-            .image(reference, &image.platform, credentials)
-            .await
+        let found = tokio::select! {
+            found = self.client.image(reference, &image.platform, credentials) => found,
+            () = cancel.cancelled() => return Err(OpError::Cancelled),
+        };
+        let found = found
             .map_err(|error| OpError::host(format!("pull {}", reference.familiar()), &error))?;
         let diff_ids = &found.config.rootfs.diff_ids;
         let descriptors = &found.manifest.layers;
@@ -122,6 +123,7 @@ impl Images {
             .iter()
             .map(|n| layer_name(n))
             .collect::<Result<_, _>>()?;
+        let rest = cancel.child_token();
         let pulls =
             descriptors
                 .iter()
@@ -136,12 +138,20 @@ impl Images {
                         diff_id: *diff_id,
                         below: parsed[..at].to_vec(),
                         progress,
-                        cancel,
+                        cancel: &rest,
                     };
-                    pull.run()
+                    pull.run().inspect_err(|_| rest.cancel())
                 });
-        try_join_all(pulls).await?;
-        Ok(names)
+        // All are awaited, also when one fails: a dropped one would go on
+        // unpacking. Those that end because another failed do not tell.
+        let mut failed = join_all(pulls).await.into_iter().filter_map(Result::err);
+        let first = failed.next();
+        let cause = failed.find(|error| *error != OpError::Cancelled);
+        match (first, cause) {
+            (None, _) => Ok(names),
+            (Some(OpError::Cancelled), Some(cause)) => Err(cause),
+            (Some(first), _) => Err(first),
+        }
     }
 }
 
@@ -180,12 +190,12 @@ impl LayerPull<'_> {
                 self.reference.familiar()
             )
         };
-        let stream = self
-            .images
-            .client
-            .blob(self.reference, self.descriptor, self.credentials)
-            .await
-            .map_err(|error| OpError::host(doing(), &error))?;
+        let client = &self.images.client;
+        let stream = tokio::select! {
+            stream = client.blob(self.reference, self.descriptor, self.credentials) => stream,
+            () = self.cancel.cancelled() => return Err(OpError::Cancelled),
+        };
+        let stream = stream.map_err(|error| OpError::host(doing(), &error))?;
         let runtime = tokio::runtime::Handle::current();
         let (sender, mut received) = tokio::sync::mpsc::channel(8);
         let reader = Counted {
