@@ -135,6 +135,19 @@ async fn failures_are_told_as_runc_does() {
     running.stop().await;
 }
 
+/// B1 for exec: no directory of the host through an open descriptor.
+#[tokio::test]
+async fn its_directory_is_inside() {
+    let running = Running::start().await;
+    for fd in 3..=20 {
+        let mut process = shell("pwd");
+        process.cwd = format!("/proc/self/fd/{fd}");
+        let refused = running.exec("e", &process).await.unwrap_err();
+        assert!(refused.to_string().contains("chdir to cwd"), "{refused}");
+    }
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn after_the_containers_end_there_is_none() {
     let running = Running::start().await;

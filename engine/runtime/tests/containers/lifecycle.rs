@@ -392,5 +392,10 @@ fn wait(pidfd: &rustix::fd::OwnedFd) {
         pidfd,
         rustix::event::PollFlags::IN,
     )];
-    rustix::event::poll(&mut fds, None).unwrap();
+    let deadline = rustix::event::Timespec {
+        tv_sec: 20,
+        tv_nsec: 0,
+    };
+    let ended = rustix::event::poll(&mut fds, Some(&deadline)).unwrap();
+    assert_eq!(ended, 1, "the process lives on");
 }
