@@ -59,9 +59,8 @@ PATH=$PATH:$(dirname "${registry:-/nonexistent}")
 export PATH
 
 part "format, lints, licences" tests/lint.sh
-cargo_tests "crates" --workspace --exclude carrack --lib --bins --tests
-cargo_tests "carrack" --package carrack --bins
-cargo_tests "whole system" --package carrack --test it
+# One selection of packages, so that dependencies are built once, with one set of features.
+cargo_tests "tests" --workspace --lib --bins --tests
 
 echo
 echo "$passed passed, $failed failed"
