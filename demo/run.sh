@@ -35,7 +35,8 @@ die() {
 
 # Network namespaces of all processes, and those that something is mounted on.
 namespaces() {
-    find /proc/[0-9]*/ns/net /proc/[0-9]*/task/[0-9]*/ns/net -printf '%l\n' 2>/dev/null | sort -u
+    # Processes that end meanwhile make find complain.
+    { find /proc/[0-9]*/ns/net /proc/[0-9]*/task/[0-9]*/ns/net -printf '%l\n' 2>/dev/null || true; } | sort -u
     grep -c nsfs /proc/self/mountinfo || true
 }
 
