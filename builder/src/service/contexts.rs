@@ -13,23 +13,34 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream, Bytes};
 use futures_util::StreamExt;
-use tokio::{fs, io::AsyncWriteExt};
+use tokio::{fs, io::AsyncWriteExt, time::Instant};
 
 use super::error::ApiError;
 
-/// How long an upload may stand still. Few are received at once, so one that
-/// its sender left must not keep its place; a sender that still packs its
-/// files is not silent that long.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+/// What an upload must bring in each stretch of waiting for it. Few are
+/// received at once, so one that its sender left, or that drips to hold a
+/// place, must not keep it; a sender that still packs its files is not silent
+/// that long, and a line slower than this is no line for contexts.
+const PACE_MIN: Pace = Pace {
+    bytes: 1024 * 1024,
+    within: Duration::from_secs(60),
+};
+
+/// A lower bound on progress.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    bytes: u64,
+    within: Duration,
+}
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Contexts {
     dir: PathBuf,
     bytes_max: u64,
-    idle_max: Duration,
+    pace_min: Pace,
 }
 
 impl Contexts {
@@ -38,7 +49,7 @@ impl Contexts {
         Ok(Self {
             dir,
             bytes_max,
-            idle_max: IDLE_MAX,
+            pace_min: PACE_MIN,
         })
     }
 
@@ -82,12 +93,8 @@ impl Contexts {
         let mut head = Vec::with_capacity(HEAD_BYTES);
         let mut size = 0_u64;
         let mut pieces = body.into_data_stream();
-        let stalled = |_| ApiError::UploadStalled(self.idle_max.as_secs());
-        while let Some(piece) = tokio::time::timeout(self.idle_max, pieces.next())
-            .await
-            .map_err(stalled)?
-        {
-            let piece = piece.map_err(|_| ApiError::UploadBroken)?;
+        let mut progress = Progress::new(self.pace_min);
+        while let Some(piece) = progress.next(&mut pieces).await? {
             size += piece.len() as u64;
             if size > self.bytes_max {
                 return Err(ApiError::TooLarge(self.bytes_max));
@@ -133,6 +140,54 @@ impl Contexts {
             }
         }
         Ok(())
+    }
+}
+
+/// What arrived in the present stretch of waiting. Only waiting counts: a slow
+/// disk is no fault of the sender's.
+struct Progress {
+    pace: Pace,
+    waited: Duration,
+    arrived: u64,
+}
+
+impl Progress {
+    fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            waited: Duration::ZERO,
+            arrived: 0,
+        }
+    }
+
+    /// The next piece of a body; `None` at its end.
+    async fn next(&mut self, pieces: &mut BodyDataStream) -> Result<Option<Bytes>, ApiError> {
+        loop {
+            let since = Instant::now();
+            let left = self.pace.within.saturating_sub(self.waited);
+            let next = tokio::time::timeout(left, pieces.next()).await;
+            self.waited += since.elapsed();
+            let piece = match next {
+                Ok(Some(piece)) => Some(piece.map_err(|_| ApiError::UploadBroken)?),
+                Ok(None) => return Ok(None),
+                Err(_) => None,
+            };
+            self.arrived += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+            // Also after a piece: timers are coarse, and the next may be as late.
+            if self.waited >= self.pace.within {
+                if self.arrived < self.pace.bytes {
+                    return Err(ApiError::UploadSlow {
+                        arrived: self.arrived,
+                        expected: self.pace.bytes,
+                        seconds: self.pace.within.as_secs(),
+                    });
+                }
+                *self = Self::new(self.pace);
+            }
+            if piece.is_some() {
+                return Ok(piece);
+            }
+        }
     }
 }
 

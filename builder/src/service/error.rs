@@ -30,8 +30,14 @@ pub(crate) enum ApiError {
     ShuttingDown,
     #[error("the upload ended early: send the context again")]
     UploadBroken,
-    #[error("nothing of the context arrived for {0} seconds: send it again")]
-    UploadStalled(u64),
+    #[error(
+        "only {arrived} bytes of the context arrived in {seconds} seconds, at least {expected} are expected: send it again over a faster connection"
+    )]
+    UploadSlow {
+        arrived: u64,
+        expected: u64,
+        seconds: u64,
+    },
     #[error("there is no space left for the context: remove unused images or builds")]
     NoSpace,
     #[error("the context could not be stored")]
@@ -53,7 +59,7 @@ impl ApiError {
             }
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::UploadBroken => (StatusCode::BAD_REQUEST, "upload_broken"),
-            Self::UploadStalled(_) => (StatusCode::REQUEST_TIMEOUT, "upload_stalled"),
+            Self::UploadSlow { .. } => (StatusCode::REQUEST_TIMEOUT, "upload_stalled"),
             Self::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "no_space"),
             Self::Store(_) | Self::Db(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }

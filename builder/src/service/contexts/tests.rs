@@ -1,9 +1,13 @@
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use futures_util::{StreamExt, stream};
+use axum::{
+    body::{Body, Bytes},
+    http::StatusCode,
+    response::IntoResponse,
+};
+use futures_util::{Stream, StreamExt, stream};
 
-use super::{Contexts, is_archive};
+use super::{Contexts, Pace, is_archive};
 use crate::service::error::ApiError;
 
 fn header() -> Vec<u8> {
@@ -72,14 +76,54 @@ async fn a_stored_context_is_whole_and_a_refused_one_leaves_nothing() {
     assert!(names().is_empty());
 }
 
-#[tokio::test]
-async fn an_upload_that_stands_still_is_given_up() {
+/// Stores a header and then `rest`, at a pace of `bytes` in 10 ms.
+async fn at_pace(
+    bytes: u64,
+    rest: impl Stream<Item = Bytes> + Send + 'static,
+) -> (Result<(), ApiError>, usize) {
     let dir = tempfile::tempdir().unwrap();
-    let mut contexts = Contexts::open(dir.path().to_owned(), 2048).unwrap();
-    contexts.idle_max = Duration::from_millis(10);
-    let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from(header()))]);
-    let stalled = Body::from_stream(first.chain(stream::pending()));
-    let error = contexts.store("a", stalled).await.unwrap_err();
-    assert!(matches!(error, ApiError::UploadStalled(_)), "{error}");
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    let mut contexts = Contexts::open(dir.path().to_owned(), u64::MAX).unwrap();
+    contexts.pace_min = Pace {
+        bytes,
+        within: Duration::from_millis(10),
+    };
+    let first = stream::iter([Bytes::from(header())]);
+    let pieces = first.chain(rest).map(Ok::<_, std::io::Error>);
+    let stored = contexts.store("a", Body::from_stream(pieces)).await;
+    (stored, std::fs::read_dir(dir.path()).unwrap().count())
+}
+
+/// Single bytes, each of them waited for.
+fn drips() -> impl Stream<Item = Bytes> + Send {
+    stream::repeat(()).then(|()| async {
+        tokio::task::yield_now().await;
+        Bytes::from_static(b"x")
+    })
+}
+
+#[tokio::test]
+async fn an_upload_that_stands_still_or_drips_is_given_up() {
+    for stopped in [true, false] {
+        let (stored, files) = match stopped {
+            true => at_pace(1024, stream::pending()).await,
+            false => at_pace(u64::MAX, drips()).await,
+        };
+        let error = stored.unwrap_err();
+        assert!(matches!(error, ApiError::UploadSlow { .. }), "{error}");
+        let answer = error.into_response();
+        assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(files, 0);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_goes_on_may_take_its_time() {
+    let began = std::time::Instant::now();
+    let long = drips().take_while(move |_| {
+        let more = began.elapsed() < Duration::from_millis(50);
+        async move { more }
+    });
+    let (stored, files) = at_pace(1, long).await;
+    stored.unwrap();
+    assert_eq!(files, 1);
 }
