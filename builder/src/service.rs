@@ -252,34 +252,10 @@ impl Builder {
         action: Action,
         error: Option<BuildFailure>,
     ) -> Result<bool, ApiError> {
-        let Some(to) = next(BuildState::Queued, action) else {
-            return Ok(false);
-        };
-        let event = StoredEvent {
-            seq: self.0.db.system_last_seq(&row.id).await? + 1,
-            event: Event::State {
-                state: to,
-                digest: None,
-                error: error.clone(),
-            },
-        };
-        let done = self
-            .0
-            .db
-            .system_transition(
-                &row.id,
-                BuildState::Queued,
-                to,
-                None,
-                error.as_ref(),
-                &[event],
-            )
-            .await?;
-        if done {
-            self.remove_context(&row.id).await;
-            self.0.live.stored(&row.id);
-        }
-        Ok(done)
+        Ok(self
+            .change(row, BuildState::Queued, action, error)
+            .await?
+            .is_some())
     }
 
     /// Puts builds that the last process left running where they belong.
@@ -300,41 +276,49 @@ impl Builder {
                 "the build service stopped {} times while this build ran",
                 row.attempt
             );
-            let failure = BuildFailure {
-                message,
-                ..BuildFailure::default()
-            };
-            (Action::Fail, Some(failure))
+            (Action::Fail, Some(failure(message)))
         } else {
             (Action::Requeue, None)
         };
-        let to = next(BuildState::Running, action)
-            .expect("a running build may take each of these actions");
-        let event = StoredEvent {
-            seq: self.0.db.system_last_seq(&row.id).await? + 1,
+        let to = self.change(row, BuildState::Running, action, error).await?;
+        tracing::info!(build.id = row.id, state = ?to, "found a build that nobody runs");
+        Ok(())
+    }
+
+    /// Makes a change of state that no recorder makes: the new state, or
+    /// `None` when the build was not in `from`.
+    async fn change(
+        &self,
+        row: &BuildRow,
+        from: BuildState,
+        action: Action,
+        error: Option<BuildFailure>,
+    ) -> Result<Option<BuildState>, DbError> {
+        let Some(to) = next(from, action) else {
+            return Ok(None);
+        };
+        // A log that cannot grow must not keep its build from ending.
+        let seq = self.0.db.system_last_seq(&row.id).await?.checked_add(1);
+        let event = seq.map(|seq| StoredEvent {
+            seq,
             event: Event::State {
                 state: to,
                 digest: None,
                 error: error.clone(),
             },
-        };
-        self.0
-            .db
-            .system_transition(
-                &row.id,
-                BuildState::Running,
-                to,
-                None,
-                error.as_ref(),
-                &[event],
-            )
+        });
+        let (db, events) = (&self.0.db, event.as_slice());
+        let done = db
+            .system_transition(&row.id, from, to, None, error.as_ref(), events)
             .await?;
-        tracing::info!(build.id = row.id, state = ?to, "found a build that nobody runs");
+        if !done {
+            return Ok(None);
+        }
         if to.is_ended() {
             self.remove_context(&row.id).await;
         }
         self.0.live.stored(&row.id);
-        Ok(())
+        Ok(Some(to))
     }
 
     async fn remove_context(&self, id: &str) {
@@ -349,6 +333,13 @@ impl Builder {
             .running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failure(message: String) -> BuildFailure {
+    BuildFailure {
+        message,
+        ..BuildFailure::default()
     }
 }
 

@@ -69,12 +69,19 @@ impl Recorder {
     /// be gone, else this waits for them.
     ///
     /// # Errors
-    /// When the database fails; the build then stays running until a restart.
+    /// When the database fails; the build is then still running.
+    ///
+    /// # Panics
+    /// When the recorder did.
     pub(crate) async fn finish(self, ending: Ending) -> Result<(), DbError> {
-        let log = self
-            .task
-            .await
-            .expect("the recorder has no code that panics")?;
+        let log = match self.task.await {
+            Ok(log) => log?,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Nobody aborts the task.
+                Err(error) => panic!("the recorder was cancelled: {error}"),
+            },
+        };
         log.finish(ending).await
     }
 }

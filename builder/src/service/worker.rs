@@ -7,7 +7,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Builder,
+    Builder, failure,
     job::{self, JobError},
     recorder::{Ending, Recorder},
     state::{Action, next},
@@ -16,6 +16,9 @@ use crate::{
     db::{BuildRow, DbError},
     solver::error::chain,
 };
+
+/// What a build is told that a fault of this program ended.
+const INTERNAL: &str = "internal error: the build service's log has the details";
 
 /// Works until the service drains.
 pub(crate) async fn work(builder: Builder) {
@@ -28,15 +31,11 @@ pub(crate) async fn work(builder: Builder) {
             Ok(Some(row)) => {
                 // One wake-up may stand for several builds.
                 inner.queued.notify_one();
+                // In a task of its own: whatever panics in it, this worker
+                // looks for the next build.
                 let id = row.id.clone();
-                if let Err(error) = run(&builder, row).await {
-                    tracing::error!(
-                        build.id = id,
-                        error = chain(&error),
-                        "a build could not be recorded"
-                    );
-                    put_back(&builder, &id).await;
-                }
+                let ended = tokio::spawn(run(builder.clone(), row)).await;
+                settle(&builder, &id, ended).await;
             }
             Ok(None) => tokio::select! {
                 () = queued => {}
@@ -53,11 +52,32 @@ pub(crate) async fn work(builder: Builder) {
     }
 }
 
-/// Takes a build that could not be recorded out of the running state.
-async fn put_back(builder: &Builder, id: &str) {
+/// Takes a build out of the running state when its end could not be recorded:
+/// a database that failed may do better next time, what panicked once would
+/// panic again.
+async fn settle(builder: &Builder, id: &str, ended: Result<Result<(), DbError>, JoinError>) {
+    let again = match ended {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => {
+            let error = chain(&error);
+            tracing::error!(build.id = id, error, "a build could not be recorded");
+            true
+        }
+        Err(panic) => {
+            tracing::error!(build.id = id, error = %panic, "the end of a build panicked");
+            false
+        }
+    };
     let done = async {
         match builder.0.db.system_build(id).await? {
-            Some(row) if row.state == BuildState::Running => builder.release(&row).await,
+            Some(row) if row.state == BuildState::Running => match again {
+                true => builder.release(&row).await,
+                false => {
+                    let error = Some(failure(INTERNAL.to_owned()));
+                    let failed = builder.change(&row, BuildState::Running, Action::Fail, error);
+                    failed.await.map(drop)
+                }
+            },
             _ => Ok(()),
         }
     };
@@ -86,12 +106,17 @@ impl Drop for Registered<'_> {
 ///
 /// # Errors
 /// When the database fails; the build is then still in the running state.
-async fn run(builder: &Builder, row: BuildRow) -> Result<(), DbError> {
+async fn run(builder: Builder, row: BuildRow) -> Result<(), DbError> {
     let inner = &*builder.0;
     let id = row.id.clone();
     let cancel = CancellationToken::new();
+    // Also when this panics: then nobody waits for the job any more.
+    let _ends_job = cancel.clone().drop_guard();
     builder.running().insert(id.clone(), cancel.clone());
-    let registered = Registered { builder, id: &id };
+    let registered = Registered {
+        builder: &builder,
+        id: &id,
+    };
     // A request that came before the token was registered is in the row.
     if matches!(inner.db.system_build(&id).await?, Some(row) if row.cancel_requested) {
         cancel.cancel();
@@ -152,10 +177,7 @@ async fn supervise(
 /// service's log only: it is no business of whoever sent the build.
 fn broken(panic: &JoinError) -> JobError {
     tracing::error!(error = %panic, "a build ended in a panic");
-    JobError::Failed(Box::new(BuildFailure {
-        message: "internal error: the build service's log has the details".to_owned(),
-        ..BuildFailure::default()
-    }))
+    JobError::Failed(Box::new(failure(INTERNAL.to_owned())))
 }
 
 fn log(id: &str, state: BuildState, error: Option<&BuildFailure>) {
