@@ -4,10 +4,10 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::harness::{Carrack, output, push_busybox, run, wait_for};
+use crate::harness::{Carrack, push_busybox, run, wait_for};
 
 /// A tar of files given as (path, content).
-fn context(files: &[(&str, &str)]) -> Vec<u8> {
+pub fn context(files: &[(&str, &str)]) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     for (path, text) in files {
         let path = dir.path().join(path);
@@ -28,7 +28,7 @@ fn tar(dir: &Path) -> Vec<u8> {
 }
 
 /// Starts a build; returns its id.
-fn submit(server: &Carrack, query: &str, context: Vec<u8>) -> String {
+pub fn submit(server: &Carrack, query: &str, context: Vec<u8>) -> String {
     let answer = server
         .api()
         .post(
@@ -55,7 +55,7 @@ fn show(server: &Carrack, id: &str) -> Value {
         .json()
 }
 
-fn finish(server: &Carrack, id: &str) -> Value {
+pub fn finish(server: &Carrack, id: &str) -> Value {
     wait_for("the build's end", || {
         let build = show(server, id);
         let ended = matches!(
@@ -216,26 +216,17 @@ fn errors_name_file_line_and_instruction() {
 }
 
 #[test]
-fn cancelling_ends_the_step() {
+fn a_build_is_cancelled_once() {
     let server = Carrack::start();
     let base = push_busybox(&server, "base/busybox:1");
-    let dockerfile = format!("FROM {base}\nRUN echo started; sleep 1000\n");
+    let dockerfile = format!("FROM {base}\nRUN sleep 1000\n");
     let id = submit(&server, "", context(&[("Dockerfile", &dockerfile)]));
     wait_for("the step", || {
-        show(&server, &id)["state"]
-            .as_str()
-            .filter(|state| *state == "running")?;
-        let events = server.api().get(&format!("/api/v1/builds/{id}"));
-        events.ok()
-    });
-    wait_for("the sleep", || {
-        let found = output(Command::new("pgrep").args(["-f", "sleep 1000"]));
-        found.status.success().then_some(())
+        (!server.contained().is_empty()).then_some(())
     });
     let cancel = || {
-        server
-            .api()
-            .post(&format!("/api/v1/builds/{id}/cancel"), "", Vec::new())
+        let path = format!("/api/v1/builds/{id}/cancel");
+        server.api().post(&path, "", Vec::new())
     };
     assert!(cancel().status < 300);
     assert_eq!(finish(&server, &id)["state"], "cancelled");

@@ -3,6 +3,7 @@
 mod client;
 mod image;
 mod leaks;
+mod tests;
 
 use std::{
     fs::{self, File},
@@ -68,13 +69,18 @@ pub fn run(command: &mut Command) -> String {
 }
 
 /// Where an instance keeps its things and what its parts are called, so that
-/// several run side by side.
+/// several run side by side. Dropping it proves that nothing of it is left,
+/// removes what is, and fails the test that left it.
 #[derive(Debug)]
 pub struct Site {
     pub dir: PathBuf,
     pub bridge: String,
     pub subnet: String,
     pub cgroup: String,
+    /// The data directory is a small file system that this site has mounted.
+    disk: bool,
+    /// What an instance without settings would use and was there before.
+    places_before: Vec<&'static str>,
 }
 
 impl Site {
@@ -84,12 +90,45 @@ impl Site {
         let dir = std::env::temp_dir().join(format!("carrack-it-{pid}-{number}"));
         fs::create_dir(&dir).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        Self {
+        let site = Self {
             dir,
             bridge: format!("ct{:x}x{number}", pid % 0xf_ffff),
             subnet: format!("10.{}.{}.0/24", 200 + number / 256, number % 256),
             cgroup: format!("carrack-it-{pid}-{number}"),
-        }
+            disk: false,
+            places_before: leaks::default_places(),
+        };
+        fs::create_dir(site.temporary_dir()).unwrap();
+        site
+    }
+
+    /// A site whose data directory is an ext4 of `megabytes` on a loop device.
+    pub fn on_small_disk(megabytes: u32) -> Self {
+        let mut site = Self::new();
+        let image = site.dir.join("disk.img");
+        run(Command::new("truncate")
+            .args(["-s", &format!("{megabytes}M")])
+            .arg(&image));
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-m", "0", "-O", "^has_journal"])
+            .arg(&image));
+        fs::create_dir(site.data_dir()).unwrap();
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(&image)
+            .arg(site.data_dir()));
+        site.disk = true;
+        site
+    }
+
+    /// Where the processes of this site put what they do not name a place for.
+    pub fn temporary_dir(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+
+    /// How the addresses of this site begin, with the last dot.
+    fn subnet_prefix(&self) -> String {
+        self.subnet.trim_end_matches("0/24").to_owned()
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -122,6 +161,7 @@ impl Site {
             .env("CARRACK_LOG", "debug")
             .env("IT_INSTANCE", self.data_dir())
             .env("CARRACK_CONFIG", "/dev/null")
+            .env("TMPDIR", self.temporary_dir())
             .stdin(Stdio::null());
         command
     }
@@ -131,7 +171,35 @@ impl Site {
     }
 }
 
-/// A running server. Dropping it stops it and checks for leaks.
+impl Drop for Site {
+    fn drop(&mut self) {
+        // A panic in here while the test panics would end all tests at once.
+        let checked = std::panic::catch_unwind(|| {
+            let mut leaked = Vec::new();
+            if self.disk {
+                let done = output(Command::new("umount").arg(self.data_dir()));
+                if !done.status.success() {
+                    let why = String::from_utf8_lossy(&done.stderr).into_owned();
+                    leaked.push(format!("use of the disk: {why}"));
+                }
+            }
+            leaked.extend(leaks::find(self));
+            leaks::clean(self);
+            leaked
+        });
+        let leaked = checked.unwrap_or_else(|_| vec!["the check itself failed".to_owned()]);
+        let log = read(&self.log_path());
+        let _ = fs::remove_dir_all(&self.dir);
+        if std::thread::panicking() {
+            eprintln!("---- the server's log ----\n{}", tail(&log, 200));
+            eprintln!("leaks: {leaked:#?}");
+        } else {
+            assert!(leaked.is_empty(), "leaks: {leaked:#?}\n{}", tail(&log, 100));
+        }
+    }
+}
+
+/// A running server. Dropping it stops it; its site then checks for leaks.
 #[derive(Debug)]
 pub struct Carrack {
     pub site: Site,
@@ -160,30 +228,28 @@ impl Carrack {
             .unwrap();
         let address_file = site.data_dir().join("run/address");
         let _ = fs::remove_file(&address_file);
-        let mut process = site
+        let process = site
             .serve()
             .args(flags)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
-        let address = wait_for("the server's address", || {
-            if let Some(status) = process.try_wait().unwrap() {
-                panic!(
-                    "the server ended with {status}:\n{}",
-                    read(&site.log_path())
-                );
+        // From here on a failure stops what was started.
+        let mut server = Self {
+            site,
+            process,
+            address: String::new(),
+            flags: flags.iter().map(ToString::to_string).collect(),
+        };
+        server.address = wait_for("the server's address", || {
+            if let Some(status) = server.process.try_wait().unwrap() {
+                panic!("the server ended with {status}:\n{}", server.log());
             }
             fs::read_to_string(&address_file)
                 .ok()
                 .filter(|text| !text.is_empty())
         });
-        let mut server = Self {
-            site,
-            process,
-            address,
-            flags: flags.iter().map(ToString::to_string).collect(),
-        };
         server.wait_ready();
         server
     }
@@ -267,6 +333,54 @@ impl Carrack {
         format!("{}/{name}", self.address)
     }
 
+    /// Removes every container, if the engine still answers.
+    pub fn remove_containers(&self) {
+        if !self.site.engine_socket().exists() {
+            return;
+        }
+        let listed = output(&mut self.docker(&["ps", "-aq"]));
+        let ids = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let ids: Vec<_> = ids.split_whitespace().collect();
+        if !ids.is_empty() {
+            output(self.docker(&["rm", "-f", "-v"]).args(ids));
+        }
+    }
+
+    /// Waits until nothing of any container or build is left, while the server
+    /// goes on: what it has to remove itself must not wait for its end.
+    pub fn expect_no_container(&self) {
+        let mut left = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            left = leaks::of_containers(&self.site);
+            if left.is_empty() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("left by containers and builds: {left:#?}");
+    }
+
+    /// The monitor of a container of which `pid` is the first process.
+    pub fn monitor_of(&self, pid: u32) -> u32 {
+        leaks::parent(pid).unwrap()
+    }
+
+    /// Processes inside containers and builds.
+    pub fn contained(&self) -> Vec<u32> {
+        leaks::contained(&self.site)
+    }
+
+    /// Kills a child with SIGKILL and waits until its successor serves.
+    pub fn kill_child(&mut self, what: &str) {
+        let before = self.child_pid(what);
+        signal(before, "KILL");
+        wait_for("its successor", || {
+            Some(self.child_pid(what)).filter(|pid| *pid != before)
+        });
+        self.wait_ready();
+    }
+
     /// Pids of the tree by what they do: `front`, `engine`, `launcher`.
     pub fn child_pid(&self, what: &str) -> u32 {
         wait_for(what, || {
@@ -316,24 +430,21 @@ impl Carrack {
 
 impl Drop for Carrack {
     fn drop(&mut self) {
-        // Containers outlive the server by design, so they go first.
-        leaks::remove_containers(self);
-        if self.process.try_wait().ok().flatten().is_none() {
-            self.stop();
+        let failing = std::thread::panicking();
+        let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            // Containers outlive the server by design, so they go first.
+            self.remove_containers();
+            if self.process.try_wait().unwrap().is_none() {
+                self.stop();
+            }
+        }));
+        if let Err(panic) = stopped {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+            if !failing {
+                std::panic::resume_unwind(panic);
+            }
         }
-        let leaked = leaks::find(&self.site);
-        leaks::clean(&self.site);
-        if std::thread::panicking() {
-            eprintln!("---- the server's log ----\n{}", tail(&self.log(), 200));
-            eprintln!("leaks: {leaked:?}");
-        } else {
-            assert!(
-                leaked.is_empty(),
-                "leaks: {leaked:#?}\n{}",
-                tail(&self.log(), 100)
-            );
-        }
-        let _ = fs::remove_dir_all(&self.site.dir);
     }
 }
 

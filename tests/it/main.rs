@@ -7,6 +7,8 @@
 
 mod build;
 mod cli;
+mod faults;
+mod full_disk;
 mod harness;
 mod network;
 mod push_pull;

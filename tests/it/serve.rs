@@ -256,7 +256,6 @@ fn the_password_is_generated_and_printed_once() {
         .unwrap()
         .expect(200);
     stop();
-    fs::remove_dir_all(&site.dir).unwrap();
 }
 
 #[test]
