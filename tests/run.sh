@@ -51,7 +51,7 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 1
 fi
 part "packages" tests/packages.sh busybox-static ca-certificates conntrack curl gcc git iproute2 libcap2-bin nftables \
-    procps skopeo strace util-linux xz-utils zstd e2fsprogs libarchive-tools
+    procps skopeo sqlite3 strace util-linux xz-utils zstd e2fsprogs libarchive-tools
 docker=$(tests/docker-cli.sh) || failed=$((failed + 1))
 PATH=$PATH:$(dirname "${docker:-/nonexistent}")
 registry=$(tests/docker-registry.sh) || failed=$((failed + 1))

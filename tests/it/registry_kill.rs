@@ -1,8 +1,10 @@
 //! SIGKILL during concurrent pushes: what was acknowledged is there, byte for
-//! byte, and what is visible besides is whole.
+//! byte, what is visible besides is whole, and no file lies there unnamed.
 
 use std::{
     collections::BTreeSet,
+    fs,
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -11,13 +13,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use oci::{
     Algorithm, Descriptor, Digest, MediaType, Reference,
     client::{Client, ClientConfig, ClientError, Credentials},
 };
 use serde_json::json;
 
-use crate::harness::{Carrack, PASSWORD, Site, signal, wait_for};
+use crate::harness::{Carrack, PASSWORD, Site, run, signal, wait_for};
 
 const KILLS: usize = 30;
 const PUSHERS: usize = 8;
@@ -65,7 +68,29 @@ struct Ledger {
     blobs: Mutex<Vec<(Reference, Descriptor)>>,
     images: Mutex<Vec<Image>>,
     acknowledged: AtomicUsize,
+    /// Blobs of which a part was sent and no answer has come yet.
+    under_way: AtomicUsize,
+    /// Blobs that ended without an answer after a part was sent.
+    cut: AtomicUsize,
     stop: AtomicBool,
+}
+
+/// Counts a blob as under way from its first chunk on.
+struct UnderWay<'a> {
+    ledger: &'a Ledger,
+    begun: Arc<AtomicBool>,
+    answered: bool,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if self.begun.load(Ordering::SeqCst) {
+            self.ledger.under_way.fetch_sub(1, Ordering::SeqCst);
+            if !self.answered {
+                self.ledger.cut.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
 }
 
 fn credentials() -> Credentials {
@@ -98,7 +123,7 @@ async fn push_until_stopped(ledger: Arc<Ledger>, client: Client, address: String
 }
 
 async fn push(
-    ledger: &Ledger,
+    ledger: &Arc<Ledger>,
     client: &Client,
     reference: &Reference,
     noise: &mut Noise,
@@ -132,7 +157,18 @@ async fn push(
             .chunks(100_000)
             .map(|c| Ok(bytes.slice_ref(c)))
             .collect();
-        let body = futures_util::stream::iter(chunks);
+        let begun = Arc::new(AtomicBool::new(false));
+        let mut blob_under_way = UnderWay {
+            ledger,
+            begun: Arc::clone(&begun),
+            answered: false,
+        };
+        let counter = Arc::clone(ledger);
+        let body = futures_util::stream::iter(chunks).inspect(move |_| {
+            if !begun.swap(true, Ordering::SeqCst) {
+                counter.under_way.fetch_add(1, Ordering::SeqCst);
+            }
+        });
         let login = credentials();
         match noise.below(2) {
             0 => {
@@ -147,6 +183,8 @@ async fn push(
                     .await?;
             }
         }
+        blob_under_way.answered = true;
+        drop(blob_under_way);
         let acknowledged = (reference.clone(), blob.clone());
         ledger.blobs.lock().unwrap().push(acknowledged);
         ledger.acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -186,6 +224,23 @@ async fn check(ledger: &Ledger, client: &Client) -> (usize, usize) {
         assert_eq!(bytes, image.manifest, "{}", image.reference);
     }
     let tried = ledger.tried.lock().unwrap().clone();
+    // A blob that nobody was promised is absent or whole, never a part.
+    let promised: BTreeSet<_> = blobs
+        .iter()
+        .map(|(reference, blob)| (reference, blob.digest.to_string()))
+        .collect();
+    for image in &tried {
+        let key = |blob: &Descriptor| (&image.reference, blob.digest.to_string());
+        for blob in image.blobs.iter().filter(|b| !promised.contains(&key(b))) {
+            match client.blob(&image.reference, blob, &login).await {
+                Err(error) if error.is_not_found() => {}
+                Err(error) => panic!("{}: {error}", image.reference),
+                Ok(stream) => {
+                    stream.collect().await.unwrap();
+                }
+            }
+        }
+    }
     let mut unacknowledged = 0;
     for image in tried
         .iter()
@@ -208,6 +263,41 @@ async fn check(ledger: &Ledger, client: &Client) -> (usize, usize) {
     (blobs.len() + images.len(), unacknowledged)
 }
 
+/// Files that hold bytes, by their keys.
+fn objects(site: &Site) -> BTreeSet<String> {
+    let shards = fs::read_dir(site.data_dir().join("registry/blobs")).unwrap();
+    let files = shards.flat_map(|shard| fs::read_dir(shard.unwrap().path()).unwrap());
+    files
+        .map(|file| file.unwrap())
+        .filter(|file| file.metadata().unwrap().len() > 0)
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Keys that the database names: those of blobs, and those of uploads that a
+/// client may still resume.
+fn named(site: &Site) -> BTreeSet<String> {
+    let query = "SELECT object_key FROM blobs WHERE object_key IS NOT NULL \
+                 UNION SELECT object_key FROM uploads";
+    let database = site.data_dir().join("registry/registry.db");
+    let keys = run(Command::new("sqlite3")
+        .arg("-readonly")
+        .arg(database)
+        .arg(query));
+    keys.lines().map(ToOwned::to_owned).collect()
+}
+
+/// Starts the server once more; what no row names then has to go.
+fn expect_no_orphans(server: &mut Carrack) {
+    assert!(server.stop());
+    server.restart();
+    wait_for("the removal of what is unnamed", || {
+        objects(&server.site)
+            .is_subset(&named(&server.site))
+            .then_some(())
+    });
+}
+
 #[test]
 fn thirty_kills_during_concurrent_pushes_lose_nothing() {
     let mut server = Carrack::start_with(Site::new(), &["--role", "registry"]);
@@ -227,6 +317,7 @@ fn thirty_kills_during_concurrent_pushes_lose_nothing() {
         })
         .collect();
     let mut noise = Noise(0xca44_ac00);
+    let mut within = 0;
     for kill in 0..KILLS {
         // After a few answers, then at any moment of what is under way.
         let seen = ledger.acknowledged.load(Ordering::Relaxed);
@@ -235,6 +326,7 @@ fn thirty_kills_during_concurrent_pushes_lose_nothing() {
             (ledger.acknowledged.load(Ordering::Relaxed) > seen + more).then_some(())
         });
         std::thread::sleep(Duration::from_micros(noise.below(30_000)));
+        within += usize::from(ledger.under_way.load(Ordering::SeqCst) > 0);
         if kill % 5 == 4 {
             server.kill();
             server.restart();
@@ -242,7 +334,7 @@ fn thirty_kills_during_concurrent_pushes_lose_nothing() {
             // The supervisor starts it again.
             signal(server.child_pid("front"), "KILL");
         }
-        if kill % 10 == 9 {
+        if kill % 10 == 9 && kill + 1 < KILLS {
             runtime.block_on(check(&ledger, &client));
         }
     }
@@ -251,9 +343,14 @@ fn thirty_kills_during_concurrent_pushes_lose_nothing() {
         runtime.block_on(pusher).unwrap();
     }
     let (acknowledged, unacknowledged) = runtime.block_on(check(&ledger, &client));
+    expect_no_orphans(&mut server);
+    let cut = ledger.cut.load(Ordering::SeqCst);
     println!(
-        "{KILLS} kills: {acknowledged} acknowledged, all there; {unacknowledged} committed unheard"
+        "{KILLS} kills, {within} within a push: {acknowledged} acknowledged, all there; \
+         {cut} cut; {unacknowledged} committed unheard"
     );
+    assert!(within >= KILLS / 2, "only {within} kills hit a push");
+    assert!(cut >= KILLS, "only {cut} pushes were cut");
     assert!(
         acknowledged > KILLS * 3,
         "only {acknowledged} pushes were acknowledged"
