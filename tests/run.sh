@@ -54,9 +54,10 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 1
 fi
 part "packages" tests/packages.sh busybox-static ca-certificates conntrack curl gcc git iproute2 libcap2-bin nftables \
-    procps skopeo sqlite3 strace util-linux xz-utils zstd e2fsprogs libarchive-tools
+    procps python3-venv skopeo sqlite3 strace util-linux xz-utils zstd e2fsprogs libarchive-tools
 part "docker client" tests/docker-cli.sh
 part "docker-registry" tests/docker-registry.sh
+part "docker SDK" tests/docker-sdk.sh
 for peer in docker-cli docker-registry; do
     PATH=$PATH:$(dirname "$("tests/$peer.sh" 2>/dev/null || echo /nonexistent/none)")
 done

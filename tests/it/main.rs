@@ -14,5 +14,6 @@ mod network;
 mod push_pull;
 mod registry_kill;
 mod run;
+mod sdk;
 mod serve;
 mod tidy;
