@@ -12,26 +12,20 @@ use crate::{
 /// Stop containers: a signal, and SIGKILL when that does not help in time.
 #[derive(Args, Clone, Debug)]
 pub struct Stop {
-    /// Signal to send (the container's own, else SIGTERM)
-    #[arg(short, long, value_name = "SIGNAL")]
-    signal: Option<String>,
-    /// Seconds to wait before killing; -1 waits for ever
-    #[arg(
-        short = 't',
-        long = "timeout",
-        visible_alias = "time",
-        value_name = "SECONDS",
-        allow_hyphen_values = true
-    )]
-    timeout: Option<i64>,
-    /// Names or ids of containers
-    #[arg(required = true, value_name = "CONTAINER")]
-    containers: Vec<String>,
+    #[command(flatten)]
+    ending: Ending,
 }
 
 /// Stop and start containers.
 #[derive(Args, Clone, Debug)]
 pub struct Restart {
+    #[command(flatten)]
+    ending: Ending,
+}
+
+/// Which containers end, and how.
+#[derive(Args, Clone, Debug)]
+struct Ending {
     /// Signal to send (the container's own, else SIGTERM)
     #[arg(short, long, value_name = "SIGNAL")]
     signal: Option<String>,
@@ -114,21 +108,24 @@ pub struct Rm {
     containers: Vec<String>,
 }
 
-impl Stop {
-    pub(super) async fn run(self, ctx: &Context) -> Result<u8, CliError> {
+impl Ending {
+    async fn post(self, ctx: &Context, action: &str) -> Result<u8, CliError> {
         let query = Query::new()
             .maybe("signal", self.signal)
             .maybe("t", self.timeout);
-        each_post(ctx, &self.containers, "stop", &query).await
+        each_post(ctx, &self.containers, action, &query).await
+    }
+}
+
+impl Stop {
+    pub(super) async fn run(self, ctx: &Context) -> Result<u8, CliError> {
+        self.ending.post(ctx, "stop").await
     }
 }
 
 impl Restart {
     pub(super) async fn run(self, ctx: &Context) -> Result<u8, CliError> {
-        let query = Query::new()
-            .maybe("signal", self.signal)
-            .maybe("t", self.timeout);
-        each_post(ctx, &self.containers, "restart", &query).await
+        self.ending.post(ctx, "restart").await
     }
 }
 
