@@ -8,6 +8,8 @@ mod layers;
 mod value;
 
 use std::{
+    env,
+    ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -16,6 +18,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use layers::{resolve, serve_command};
+
+/// Variables that are for the supervisor alone: its children do not inherit them.
+pub const SUPERVISOR_VARIABLES: &[&str] = &["CARRACK_ADMIN_PASSWORD", NOTIFY_SOCKET];
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 /// A part of Carrack that a host can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,6 +83,16 @@ pub enum LogFormat {
 pub struct Subnet {
     pub address: Ipv4Addr,
     pub prefix_len: u8,
+}
+
+/// Where the service manager that started us wants to hear (sd_notify(3)).
+pub fn notify_socket() -> Option<OsString> {
+    env::var_os(NOTIFY_SOCKET).filter(|address| !address.is_empty())
+}
+
+/// Whether colour is welcome on a terminal (no-color.org).
+pub fn wants_colour() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 impl Config {

@@ -1,8 +1,33 @@
 //! Logs: one stream on standard error for the whole tree.
 
+use std::io::{self, Write as _};
+
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::config::{Config, LogFormat};
+use crate::config::{self, Config, LogFormat};
+
+/// Standard error that takes what it is given. Behind it may be a file on a
+/// full disk or a pipe without a reader: the line is lost then, and the server
+/// goes on. (The subscriber would report the failed write with `eprintln!`,
+/// which panics for the same reason.)
+#[derive(Clone, Copy, Debug)]
+struct Lossy;
+
+impl io::Write for Lossy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().lock().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Prints the failure that ends the program, on a line of its own.
+pub fn last_words(error: &anyhow::Error) {
+    let _ = writeln!(Lossy, "carrack: {error:#}");
+}
 
 /// Installs the subscriber of this process. A filter that does not parse is
 /// replaced by `info`, with a warning.
@@ -11,11 +36,11 @@ pub fn install(config: &Config) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("info"), Some(error.to_string())),
     };
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = fmt().with_env_filter(filter).with_writer(|| Lossy);
     let installed = match config.log_format {
         LogFormat::Json => builder.json().try_init(),
         LogFormat::Text => {
-            let colour = rustix::termios::isatty(std::io::stderr());
+            let colour = rustix::termios::isatty(io::stderr()) && config::wants_colour();
             builder.with_ansi(colour).try_init()
         }
     };

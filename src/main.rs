@@ -9,6 +9,7 @@ mod front;
 mod http_server;
 mod logging;
 mod serve;
+mod service_manager;
 mod supervisor;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("carrack: {error:#}");
+            logging::last_words(&error);
             ExitCode::FAILURE
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    net::Ipv4Addr,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
@@ -12,6 +13,7 @@ use clap::ArgMatches;
 use crate::{
     config::{self, Config, Role},
     logging,
+    service_manager::{self, Change},
     supervisor::{self, ChildPlan, Notice, Part, prepare},
 };
 
@@ -28,6 +30,9 @@ pub fn print_config(flags: &ArgMatches) -> Result<()> {
 /// Runs the server until it is told to stop.
 pub fn serve(flags: &ArgMatches) -> Result<()> {
     let (mut config, _) = config::resolve(flags)?;
+    // As others will name it, from directories of their own.
+    config.engine_socket = std::path::absolute(&config.engine_socket)
+        .context("find the directory of the engine's socket")?;
     logging::install(&config);
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
@@ -110,6 +115,13 @@ fn publish_address(path: &Path, address: &str) -> Result<()> {
         .with_context(|| format!("write {}", path.display()))
 }
 
+fn tell_service_manager(change: Change) {
+    let told = config::notify_socket().map(|address| service_manager::tell(&address, change));
+    if let Some(Err(error)) = told {
+        tracing::warn!("could not tell the service manager: {error}");
+    }
+}
+
 fn marker(config: &Config) -> PathBuf {
     config.run_dir().join("started-before")
 }
@@ -122,11 +134,17 @@ struct Greeting {
 
 impl Greeting {
     fn tell(&self, notice: &Notice) {
+        match notice {
+            Notice::AdminPassword(_) => {}
+            Notice::Ready => tell_service_manager(Change::Ready),
+            Notice::Stopping => tell_service_manager(Change::Stopping),
+        }
         let text = match notice {
             Notice::AdminPassword(password) => format!(
                 "\nGenerated the password of user admin; it is shown this once:\n\n    {password}\n"
             ),
             Notice::Ready => self.ready(),
+            Notice::Stopping => return,
         };
         // A closed standard output must not stop the server.
         let _ = writeln!(std::io::stdout().lock(), "{text}");
@@ -144,22 +162,43 @@ impl Greeting {
             ));
         }
         if self.first_start && std::fs::write(marker(config), "").is_ok() {
-            text.push_str(&format!(
-                "\n\nNext:\n\n    carrack login {address} -u admin\n"
-            ));
-            if config.has(Role::Builder) {
-                text.push_str(&format!(
-                    "    carrack build -t {address}/demo/hello --push .\n"
-                ));
-            } else {
-                text.push_str(&format!("    docker push {address}/demo/hello\n"));
-            }
-            if config.has(Role::Engine) {
-                text.push_str(&format!("    carrack run --rm {address}/demo/hello\n"));
-            } else {
-                text.push_str(&format!("    docker pull {address}/demo/hello\n"));
+            text.push_str("\n\nNext:\n\n");
+            for command in next_commands(config) {
+                text.push_str(&format!("    {command}\n"));
             }
         }
         text
     }
 }
+
+/// What to type after the first start. The client is told where this instance
+/// is, unless it would look there anyway.
+fn next_commands(config: &Config) -> [String; 3] {
+    let mut address = config.listen;
+    if address.ip().is_unspecified() {
+        // Everywhere includes here, where clients speak plain HTTP.
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let image = format!("{address}/demo/hello");
+    let server = match address.to_string().as_str() {
+        cli::DEFAULT_SERVER_ADDRESS => String::new(),
+        other => format!("--server http://{other} "),
+    };
+    let engine = match config.engine_socket.as_path() {
+        default if default == Path::new(cli::DEFAULT_ENGINE_SOCKET) => String::new(),
+        other => format!("-H unix://{} ", other.display()),
+    };
+    let push = match config.has(Role::Builder) {
+        true => format!("carrack {server}build -t {image} --push ."),
+        false => format!("docker push {image}"),
+    };
+    let run = match config.has(Role::Engine) {
+        true => format!("carrack {engine}run --rm {image}"),
+        false => format!("docker pull {image}"),
+    };
+    [format!("carrack login {address} -u admin"), push, run]
+}
+
+#[cfg(test)]
+#[path = "serve/tests.rs"]
+mod tests;

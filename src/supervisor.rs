@@ -18,21 +18,23 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use futures_util::StreamExt as _;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal as UnixSignal, SignalKind, signal},
     sync::mpsc,
 };
 use tokio_util::codec::{FramedRead, LinesCodec};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use channel::{FromChild, Start, ToChild};
 
 const RESTART_DELAY_MIN: Duration = Duration::from_millis(100);
 const RESTART_DELAY_MAX: Duration = Duration::from_secs(10);
 /// Longest line that a child may send, in bytes.
 const LINE_BYTES_MAX: usize = 16 * 1024;
+/// Messages of children that wait to be read; a child that says more waits.
+const SAID_MAX: usize = 16;
 /// What a child gets after `shutdown-timeout` to take its things from the host.
 const CLEANUP_TIME: Duration = Duration::from_secs(10);
 /// A child that served this long is forgiven its earlier crashes.
@@ -114,6 +116,8 @@ pub enum Notice {
     AdminPassword(String),
     /// Every part serves, for the first time.
     Ready,
+    /// Told to stop: requests get their time to finish.
+    Stopping,
 }
 
 /// The tree: its children and what they say.
@@ -121,10 +125,10 @@ pub enum Notice {
 pub struct Supervisor {
     config: Config,
     children: Vec<Child>,
-    said: mpsc::UnboundedSender<(Pid, FromChild)>,
+    said: mpsc::Sender<(Pid, FromChild)>,
 }
 
-/// Runs the tree until SIGTERM or SIGINT.
+/// Runs the tree until SIGTERM, SIGINT or SIGHUP.
 ///
 /// # Errors
 /// When a child cannot start at all; the other is stopped first.
@@ -137,9 +141,15 @@ pub async fn run(
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .context("become the reaper of the tree")?;
     let mut ended = signal(SignalKind::child()).context("watch for children")?;
-    let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
-    let (said, mut heard) = mpsc::unbounded_channel();
+    let mut stops = vec![
+        signal(SignalKind::terminate()).context("watch for SIGTERM")?,
+        signal(SignalKind::interrupt()).context("watch for SIGINT")?,
+    ];
+    if !hangup_is_ignored() {
+        // The terminal that the server was started in is gone.
+        stops.push(signal(SignalKind::hangup()).context("watch for SIGHUP")?);
+    }
+    let (said, mut heard) = mpsc::channel(SAID_MAX);
     let mut supervisor = Supervisor {
         config,
         children: Vec::new(),
@@ -160,8 +170,7 @@ pub async fn run(
             Some((pid, message)) = heard.recv() => Action::Said { pid, message },
             _ = ended.recv() => Action::ChildrenEnded,
             () = sleep_until(due) => Action::RestartDue,
-            _ = terminate.recv() => Action::Stop,
-            _ = interrupt.recv() => Action::Stop,
+            () = asked_to_stop(&mut stops) => Action::Stop,
         };
         let outcome = match action {
             Action::Said {
@@ -197,9 +206,7 @@ pub async fn run(
             Action::Stop => break,
         };
         if let Err(error) = outcome {
-            supervisor
-                .stop(&mut ended, &mut terminate, &mut interrupt)
-                .await;
+            supervisor.stop(&mut ended, &mut stops).await;
             tell_passwords(heard, &mut notice).await;
             return Err(error);
         }
@@ -208,13 +215,12 @@ pub async fn run(
             notice(Notice::Ready);
         }
     }
+    notice(Notice::Stopping);
     tracing::info!(
         "stopping: requests get {:?} to finish",
         supervisor.config.shutdown_timeout
     );
-    supervisor
-        .stop(&mut ended, &mut terminate, &mut interrupt)
-        .await;
+    supervisor.stop(&mut ended, &mut stops).await;
     tell_passwords(heard, &mut notice).await;
     Ok(())
 }
@@ -222,7 +228,7 @@ pub async fn run(
 /// A password that was stored must be told, also when the tree ends at once:
 /// the next start will not make another. Ends with the children's channels.
 async fn tell_passwords(
-    mut heard: mpsc::UnboundedReceiver<(Pid, FromChild)>,
+    mut heard: mpsc::Receiver<(Pid, FromChild)>,
     notice: &mut impl FnMut(Notice),
 ) {
     while let Some((_, message)) = heard.recv().await {
@@ -230,6 +236,31 @@ async fn tell_passwords(
             notice(Notice::AdminPassword(password));
         }
     }
+}
+
+fn how_it_ended(status: WaitStatus) -> String {
+    match (status.terminating_signal(), status.exit_status()) {
+        (Some(signal), _) => format!("killed by signal {signal}"),
+        (None, Some(code)) => format!("exit code {code}"),
+        (None, None) => "for an unknown reason".to_owned(),
+    }
+}
+
+/// Whether SIGHUP was ignored when we started, as under nohup(1): then it
+/// stays so (proc_pid_status(5), `SigIgn`: bit 0 is signal 1).
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 != 0)
+}
+
+/// A signal that asks the tree to stop.
+async fn asked_to_stop(stops: &mut [UnixSignal]) {
+    let mut asked: FuturesUnordered<_> = stops.iter_mut().map(UnixSignal::recv).collect();
+    asked.next().await;
 }
 
 async fn sleep_until(due: Option<tokio::time::Instant>) {
@@ -242,10 +273,13 @@ async fn sleep_until(due: Option<tokio::time::Instant>) {
 impl Supervisor {
     fn spawn(&self, plan: &ChildPlan) -> Result<State> {
         let (ours, theirs) = UnixStream::pair().context("make a channel")?;
-        let child = Command::new("/proc/self/exe")
+        let mut command = Command::new("/proc/self/exe");
+        for variable in config::SUPERVISOR_VARIABLES {
+            command.env_remove(variable);
+        }
+        let child = command
             .arg0("carrack")
             .args(["internal", plan.part.name()])
-            .env_remove("CARRACK_ADMIN_PASSWORD")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .process_group(0)
             .spawn()
@@ -272,7 +306,7 @@ impl Supervisor {
             let mut lines = FramedRead::new(reading, codec);
             while let Some(Ok(line)) = lines.next().await {
                 if let Ok(message) = serde_json::from_str(&line) {
-                    let _ = said.send((pid, message));
+                    let _ = said.send((pid, message)).await;
                 }
             }
         });
@@ -356,8 +390,9 @@ impl Supervisor {
             };
             if !announced {
                 bail!(
-                    "the {} process ended at its start ({status:?}): its own message is above",
-                    child.plan.part.name()
+                    "the {} process ended at its start ({}): its own message is above",
+                    child.plan.part.name(),
+                    how_it_ended(status)
                 );
             }
             child.delay = match lived {
@@ -367,7 +402,8 @@ impl Supervisor {
             tracing::error!(
                 part = child.plan.part.name(),
                 pid = pid.as_raw_nonzero().get(),
-                "ended unexpectedly ({status:?}): starting it again in {:?}",
+                "ended unexpectedly ({}): starting it again in {:?}",
+                how_it_ended(status),
                 child.delay
             );
             child.state = State::Waiting {
@@ -406,12 +442,7 @@ impl Supervisor {
 
     /// SIGTERM to all, then SIGKILL to whoever is left after the deadline or a
     /// second signal.
-    async fn stop(
-        mut self,
-        ended: &mut tokio::signal::unix::Signal,
-        terminate: &mut tokio::signal::unix::Signal,
-        interrupt: &mut tokio::signal::unix::Signal,
-    ) {
+    async fn stop(mut self, ended: &mut UnixSignal, stops: &mut [UnixSignal]) {
         self.signal_all(Signal::TERM);
         let grace = self.config.shutdown_timeout + CLEANUP_TIME;
         let deadline = tokio::time::Instant::now() + grace;
@@ -426,8 +457,7 @@ impl Supervisor {
             tokio::select! {
                 _ = ended.recv() => {}
                 () = tokio::time::sleep_until(deadline) => break,
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                () = asked_to_stop(stops) => break,
             }
         }
         tracing::warn!("some parts did not stop in time: killing them");

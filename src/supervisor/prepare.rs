@@ -261,7 +261,11 @@ fn bind_one(path: &Path, gid: u32) -> Result<UnixListener> {
         }
         _ => {}
     }
-    let listener = UnixListener::bind(path).with_context(|| format!("listen on {shown}"))?;
+    // Nobody gets in between bind and chmod, whatever umask we were started with.
+    let umask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let bound = UnixListener::bind(path);
+    rustix::process::umask(umask);
+    let listener = bound.with_context(|| format!("listen on {shown}"))?;
     chown(path, None, Some(gid)).with_context(|| format!("chgrp {shown}"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))
         .with_context(|| format!("chmod {shown}"))?;

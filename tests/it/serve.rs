@@ -1,8 +1,10 @@
 //! `carrack serve`: the process tree, its rights, its restarts and its end.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, fs, os::unix::net::UnixDatagram, process::Command};
 
-use crate::harness::{Api, Carrack, PASSWORD, Site, carrack, output, run, signal, wait_for};
+use crate::harness::{
+    Api, Carrack, PASSWORD, PATIENCE, Site, carrack, output, run, signal, wait_for,
+};
 
 /// A field of `/proc/<pid>/status`.
 fn status(pid: u32, field: &str) -> String {
@@ -286,4 +288,48 @@ fn config_says_where_each_value_comes_from() {
     );
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("did you mean CARRACK_LISTEN?"));
+}
+
+#[test]
+fn logs_that_cannot_be_written_stop_nothing() {
+    let site = Site::new();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = site.serve();
+    command.args(["--role", "registry"]);
+    let mut child = command.stdout(full()).stderr(full()).spawn().unwrap();
+    let address = wait_for("the address", || {
+        fs::read_to_string(site.data_dir().join("run/address")).ok()
+    });
+    let api = Api::new(&address, None);
+    wait_for("readiness", || {
+        api.get("/readyz")
+            .ok()
+            .filter(|answer| answer.status == 200)
+    });
+    signal(child.id(), "TERM");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn service_managers_hear_and_a_lost_terminal_stops() {
+    let site = Site::new();
+    let path = site.dir.join("notify.sock");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hear = || {
+        let mut bytes = [0; 256];
+        let length = manager.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    let mut command = site.serve();
+    command
+        .args(["--role", "registry"])
+        .env("NOTIFY_SOCKET", &path);
+    let mut child = command.spawn().unwrap();
+    assert!(hear().starts_with("READY=1\n"));
+    let address = fs::read_to_string(site.data_dir().join("run/address")).unwrap();
+    Api::new(&address, None).get("/readyz").unwrap().expect(200);
+    signal(child.id(), "HUP");
+    assert!(hear().starts_with("STOPPING=1\n"));
+    assert!(child.wait().unwrap().success());
 }

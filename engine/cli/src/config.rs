@@ -12,9 +12,9 @@ use crate::{client::Endpoint, error::CliError};
 pub use file::{ConfigFile, StoredAuth};
 
 /// Where the engine listens unless told otherwise.
-const DEFAULT_ENGINE_SOCKET: &str = "/run/carrack/engine.sock";
+pub const DEFAULT_ENGINE_SOCKET: &str = "/run/carrack/engine.sock";
 /// Where the registry and the build service listen unless told otherwise.
-const DEFAULT_SERVER: &str = "http://127.0.0.1:5000";
+pub const DEFAULT_SERVER_ADDRESS: &str = "127.0.0.1:5000";
 
 /// Options that stand before the command.
 #[derive(Args, Clone, Debug, Default)]
@@ -83,7 +83,7 @@ impl Settings {
             .server
             .clone()
             .or_else(|| text("CARRACK_SERVER"))
-            .unwrap_or_else(|| DEFAULT_SERVER.to_owned());
+            .unwrap_or_else(|| format!("http://{DEFAULT_SERVER_ADDRESS}"));
         let config_dir = globals
             .config_dir
             .clone()

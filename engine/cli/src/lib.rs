@@ -38,7 +38,7 @@ use clap::{CommandFactory as _, Parser};
 
 pub use arguments::plain_switches;
 pub use commands::Command;
-pub use config::Globals;
+pub use config::{DEFAULT_ENGINE_SOCKET, DEFAULT_SERVER_ADDRESS, Globals};
 pub use help::grouped;
 
 /// Runs one command to its end: prints what it has to say, and gives the
