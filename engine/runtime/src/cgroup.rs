@@ -8,6 +8,7 @@
 mod device;
 mod limits;
 mod stats;
+mod unified;
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -52,6 +53,17 @@ pub enum CgroupError {
         limit: &'static str,
         controller: &'static str,
     },
+    #[error(
+        "{limit} cannot be applied: the {controller} cgroup controller is not handed down to \
+         this container's parent group; processes in a group above it may be the reason \
+         (cgroup.subtree_control)"
+    )]
+    NotDelegated {
+        limit: &'static str,
+        controller: &'static str,
+    },
+    #[error("swap limit cannot be applied without a memory limit: set both")]
+    SwapWithoutMemory,
     #[error("{action} {path}")]
     System {
         action: &'static str,
@@ -148,7 +160,7 @@ impl Cgroup {
                     }
                 }
             }
-            Version::V2 => self.make_v2()?,
+            Version::V2 => unified::make(Path::new(MOUNT_POINT), &self.path)?,
         }
         let warnings = self.apply(limits)?;
         self.restrict_devices(devices)?;
@@ -170,23 +182,6 @@ impl Cgroup {
                     }
                 }
             }
-        }
-        Ok(())
-    }
-
-    fn make_v2(&self) -> Result<(), CgroupError> {
-        let mut dir = PathBuf::from(MOUNT_POINT);
-        for part in self.path.split('/') {
-            // Controllers that this host lacks are reported when a limit
-            // needs them.
-            for controller in ["cpu", "cpuset", "io", "memory", "pids"] {
-                let _ = write(
-                    &dir.join("cgroup.subtree_control"),
-                    &format!("+{controller}"),
-                );
-            }
-            dir.push(part);
-            make_dir(&dir)?;
         }
         Ok(())
     }
@@ -252,20 +247,20 @@ impl Cgroup {
     /// Zombies are left to their parents.
     pub(crate) fn kill_all(&self) -> Result<(), CgroupError> {
         if self.version == Version::V2 {
-            let file = Path::new(MOUNT_POINT).join(&self.path).join("cgroup.kill");
-            match write(&file, "1") {
+            let dir = Path::new(MOUNT_POINT).join(&self.path);
+            match write(&dir.join("cgroup.kill"), "1") {
                 Err(CgroupError::System { source, .. }) if is_absent(&source) => return Ok(()),
                 result => result?,
             }
+            return unified::wait_for_event(&dir, "populated", 0);
         }
         let deadline = Instant::now() + PATIENCE;
-        // On v1 a process may fork between the list and the kill; on v2 this
-        // only waits.
+        // A process may fork between the list and the kill.
         loop {
-            let pidfds: Vec<OwnedFd> = self
-                .processes()
-                .into_iter()
-                .filter_map(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
+            let pids = self.all_processes();
+            let pidfds: Vec<OwnedFd> = pids
+                .iter()
+                .filter_map(|&pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
                 .collect();
             if pidfds.is_empty() {
                 return Ok(());
@@ -277,8 +272,9 @@ impl Cgroup {
             for pidfd in &pidfds {
                 self.wait_for_death(pidfd, deadline)?;
             }
-            // A process whose parent has not reaped it stays listed on v1.
-            if pidfds.len() == self.processes().len() && self.all_dead() {
+            // A process whose parent has not reaped it stays listed.
+            let left = self.all_processes();
+            if pidfds.len() == left.len() && all_dead(&left) {
                 return Ok(());
             }
         }
@@ -317,19 +313,6 @@ impl Cgroup {
         )
     }
 
-    /// Whether only zombies are listed.
-    fn all_dead(&self) -> bool {
-        self.processes().into_iter().all(|pid| {
-            let stat = read(Path::new(&format!("/proc/{}/stat", pid.as_raw_pid())));
-            // The state follows the name, which may contain anything but the
-            // last closing parenthesis.
-            stat.map_or(true, |s| {
-                s.rsplit_once(") ")
-                    .is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
-            })
-        })
-    }
-
     /// Pids of the group's processes, as the caller's pid namespace sees them.
     pub(crate) fn processes(&self) -> Vec<Pid> {
         let listed = self
@@ -339,6 +322,15 @@ impl Cgroup {
         text.lines()
             .filter_map(|line| Pid::from_raw(line.parse().ok()?))
             .collect()
+    }
+
+    /// Pids of the group's processes and of those in groups below it.
+    fn all_processes(&self) -> Vec<Pid> {
+        let mut pids = Vec::new();
+        if let Some(dir) = self.directories().find(|dir| dir.is_dir()) {
+            collect_processes(&dir, &mut pids);
+        }
+        pids
     }
 
     /// Removes the group from all hierarchies. Groups that a container made
@@ -358,7 +350,9 @@ impl Cgroup {
     fn set_frozen(&self, frozen: bool) -> Result<(), CgroupError> {
         if self.version == Version::V2 {
             let dir = Path::new(MOUNT_POINT).join(&self.path);
-            return write(&dir.join("cgroup.freeze"), if frozen { "1" } else { "0" });
+            let value = u64::from(frozen);
+            write(&dir.join("cgroup.freeze"), &value.to_string())?;
+            return unified::wait_for_event(&dir, "frozen", value);
         }
         let file = self
             .v1_file("freezer", "freezer.state")
@@ -470,6 +464,33 @@ pub fn processes(path: &str) -> Vec<u32> {
     pids.into_iter()
         .map(|pid| pid.as_raw_pid().unsigned_abs())
         .collect()
+}
+
+/// Whether only zombies are listed.
+fn all_dead(pids: &[Pid]) -> bool {
+    pids.iter().all(|pid| {
+        let stat = read(Path::new(&format!("/proc/{}/stat", pid.as_raw_pid())));
+        // The state follows the name, which may contain anything but the
+        // last closing parenthesis.
+        stat.map_or(true, |s| {
+            s.rsplit_once(") ")
+                .is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+        })
+    })
+}
+
+fn collect_processes(dir: &Path, pids: &mut Vec<Pid>) {
+    let listed = read(&dir.join("cgroup.procs")).unwrap_or_default();
+    pids.extend(
+        listed
+            .lines()
+            .filter_map(|line| Pid::from_raw(line.parse().ok()?)),
+    );
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect_processes(&entry.path(), pids);
+        }
+    }
 }
 
 /// Mount point of a v1 controller.

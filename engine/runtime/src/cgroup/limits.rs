@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Cgroup, CgroupError, MOUNT_POINT, Version, write};
+use super::{Cgroup, CgroupError, MOUNT_POINT, Version, read, unified, write};
 use crate::spec::Limits;
 
 /// The kernel's default `cpu.cfs_period_us`.
@@ -113,7 +113,7 @@ impl Cgroup {
         let set = |controller, limit, file: &str, value: Option<String>| match value {
             None => Ok(()),
             Some(_) if !dir.join(file).exists() => {
-                Err(CgroupError::NoController { limit, controller })
+                Err(unified::missing(Path::new(MOUNT_POINT), limit, controller))
             }
             Some(value) => write(&dir.join(file), &value),
         };
@@ -127,10 +127,10 @@ impl Cgroup {
         let reservation = text(limits.memory_reservation_bytes);
         set("memory", "memory reservation", "memory.low", reservation)?;
         if let Some(total) = limits.memory_swap_bytes {
-            let swap = match (u64::try_from(total), limits.memory_bytes) {
-                (Ok(total), Some(memory)) => total.saturating_sub(memory).to_string(),
-                _ => "max".to_owned(),
-            };
+            // An update may name the total alone.
+            let current = || read(&dir.join("memory.max")).ok()?.trim().parse().ok();
+            let memory = limits.memory_bytes.or_else(current);
+            let swap = swap_max(total, memory)?;
             if dir.join("memory.swap.max").exists() {
                 write(&dir.join("memory.swap.max"), &swap)?;
             } else {
@@ -156,8 +156,16 @@ impl Cgroup {
         )?;
         set("pids", "pids limit", "pids.max", text(limits.pids_max))?;
         if let Some(weight) = limits.blkio_weight {
-            let value = weight_of_blkio(weight).to_string();
-            if set("io", "block I/O weight", "io.weight", Some(value)).is_err() {
+            // BFQ has a file and a scale of its own, v1's.
+            let bfq = dir.join("io.bfq.weight");
+            let written = match bfq.exists() {
+                true => write(&bfq, &weight.to_string()),
+                false => {
+                    let value = weight_of_blkio(weight).to_string();
+                    set("io", "block I/O weight", "io.weight", Some(value))
+                }
+            };
+            if written.is_err() {
                 warnings.push("this kernel has no block I/O weights: ignored".to_owned());
             }
         }
@@ -181,9 +189,23 @@ pub(super) fn cpu_max(limits: &Limits) -> Option<String> {
     ))
 }
 
-/// Maps v1's 2..262144 to v2's 1..10000, as runc does.
+/// `memory.swap.max` of Docker's memory plus swap; negative is unlimited.
+pub(super) fn swap_max(total: i64, memory: Option<u64>) -> Result<String, CgroupError> {
+    match (u64::try_from(total), memory) {
+        (Err(_), _) => Ok("max".to_owned()),
+        (Ok(total), Some(memory)) => Ok(total.saturating_sub(memory).to_string()),
+        (Ok(_), None) => Err(CgroupError::SwapWithoutMemory),
+    }
+}
+
+/// Maps v1's 2..262144 to v2's 1..10000 so that the defaults, 1024 and 100,
+/// are the same: the newer curve of runc through the three points.
+/// A straight line would give a container that asks for the default less than
+/// half of what one that asks for nothing gets.
 pub(super) fn weight_of_shares(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142
+    let log = (shares.clamp(2, 262_144) as f64).log2();
+    let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+    (10_f64.powf(exponent).ceil() as u64).clamp(1, 10_000)
 }
 
 /// Maps v1's 10..1000 to v2's 1..10000.

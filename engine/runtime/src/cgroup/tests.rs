@@ -2,13 +2,15 @@
 //! in `tests/`.
 
 use super::device::{DeviceRule, list_entry, program};
-use super::limits::{cpu_max, weight_of_blkio, weight_of_shares};
+use super::limits::{cpu_max, swap_max, weight_of_blkio, weight_of_shares};
 use super::*;
 use crate::spec::DeviceKind;
 
 #[test]
 fn v1_scales_become_v2_scales() {
-    assert_eq!([2, 1024, 262_144].map(weight_of_shares), [1, 39, 10_000]);
+    let shares = [0, 2, 512, 1024, 2048, 262_144, u64::MAX];
+    let weights = [1, 1, 59, 100, 174, 10_000, 10_000];
+    assert_eq!(shares.map(weight_of_shares), weights);
     assert_eq!([10, 500, 1000].map(weight_of_blkio), [1, 4950, 10_000]);
 }
 
@@ -26,6 +28,17 @@ fn cpu_max_names_quota_and_period() {
     check_cpu(None, None, None);
     check_cpu(Some(50_000), None, Some("50000 100000"));
     check_cpu(Some(-1), Some(20_000), Some("max 20000"));
+}
+
+#[test]
+fn swap_is_counted_without_memory() {
+    let check = |total, memory, expected: &str| {
+        assert_eq!(swap_max(total, memory).unwrap(), expected);
+    };
+    check(-1, Some(100), "max");
+    check(300, Some(100), "200");
+    check(100, Some(100), "0");
+    assert!(swap_max(100, None).is_err());
 }
 
 #[test]

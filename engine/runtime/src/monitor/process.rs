@@ -121,7 +121,10 @@ fn start(
     connection: &UnixStream,
 ) -> Result<Monitoring, Failure> {
     let cgroup = Cgroup::new(&spec.cgroup.path);
-    let owned = OwnedCgroup(Some(cgroup.clone()));
+    let mut owned = OwnedCgroup {
+        cgroup: Some(cgroup.clone()),
+        child: None,
+    };
     let setup_error =
         |e: &dyn std::error::Error| Failure::new(FailureKind::Setup, crate::launcher::chain(e));
     let devices = match spec.privileged {
@@ -165,6 +168,8 @@ fn start(
         init::run(setup)
     })
     .map_err(failed("clone the container's first process"))?;
+    let pidfd = child.pidfd.try_clone();
+    owned.child = Some(pidfd.map_err(failed("clone a descriptor"))?);
     let (sync, ends) = monitor_only.take().expect("only the child takes it");
     streams.put_ends(ends);
 
@@ -222,21 +227,32 @@ pub(crate) fn no_log() -> Log {
 }
 
 /// Removes the cgroup again when the start fails half-way.
-struct OwnedCgroup(Option<Cgroup>);
+struct OwnedCgroup {
+    cgroup: Option<Cgroup>,
+    /// The first process, once there is one. It may not have joined the group
+    /// yet, and must not do so after the group was found empty.
+    child: Option<OwnedFd>,
+}
 
 impl OwnedCgroup {
     fn keep(mut self) -> Cgroup {
-        self.0.take().expect("kept once")
+        self.cgroup.take().expect("kept once")
     }
 }
 
 impl Drop for OwnedCgroup {
     fn drop(&mut self) {
-        if let Some(cgroup) = self.0.take() {
-            // Best effort: the failure that is being reported matters more.
-            let _ = cgroup.kill_all();
-            let _ = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
-            let _ = cgroup.remove();
+        let Some(cgroup) = self.cgroup.take() else {
+            return;
+        };
+        // Best effort: the failure that is being reported matters more.
+        if let Some(child) = &self.child {
+            use rustix::process::{Signal, WaitId, WaitIdOptions};
+            let _ = rustix::process::pidfd_send_signal(child, Signal::KILL);
+            let exited = WaitIdOptions::EXITED;
+            let _ = rustix::process::waitid(WaitId::PidFd(child.as_fd()), exited);
         }
+        let _ = cgroup.kill_all();
+        let _ = cgroup.remove();
     }
 }
