@@ -73,10 +73,12 @@ impl MonitorReader {
                 let bytes = payload.first_chunk().map_or(0, |&n| u32::from_le_bytes(n));
                 self.credit.add_permits(bytes as usize);
             }
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                // Nobody will grant input any more.
+            let read = self.stream.read_buf(&mut self.buffer).await;
+            if !matches!(read, Ok(1..)) {
+                // Nobody will grant input any more. A monitor that ended with
+                // input of ours unread resets the connection.
                 self.credit.close();
-                return Ok(None);
+                return read.map(|_| None);
             }
         }
     }
