@@ -4,12 +4,16 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use runtime::launcher::{LaunchError, Launcher};
 use runtime::monitor::{ExitStatus, Monitor, MonitorEvent, MonitorReader};
 use runtime::spec::{ContainerSpec, ProcessSpec, Rootfs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Of the groups that hold all containers of one host.
+const PREFIX: &str = "carrack-test-";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -30,12 +34,14 @@ pub(crate) struct Output {
 
 impl Host {
     pub(crate) async fn start() -> Host {
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep);
         let dir = tempfile::tempdir().unwrap();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let launcher = Launcher::start(Path::new(env!("CARGO_BIN_EXE_runtime-test-launcher")));
         let host = Host {
             launcher: launcher.await.unwrap(),
-            name: format!("carrack-test-{}-{number}", std::process::id()),
+            name: format!("{PREFIX}{}-{number}", std::process::id()),
             dir,
             ids: AtomicU32::new(0),
         };
@@ -171,12 +177,19 @@ impl Drop for Host {
         for group in &leftovers {
             end_group(group);
         }
-        for root in hierarchies() {
-            let _ = std::fs::remove_dir(root.join(&self.name));
+        let parents: Vec<PathBuf> = hierarchies()
+            .into_iter()
+            .map(|root| root.join(&self.name))
+            .filter(|parent| parent.is_dir())
+            .collect();
+        for parent in &parents {
+            let _ = std::fs::remove_dir(parent);
         }
         if std::thread::panicking() {
             return;
         }
+        let parents: Vec<_> = parents.iter().filter(|parent| parent.is_dir()).collect();
+        assert!(parents.is_empty(), "parent cgroups are left: {parents:?}");
         assert!(leftovers.is_empty(), "cgroups are left: {leftovers:?}");
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let dir = self.dir.path().to_str().unwrap();
@@ -205,6 +218,21 @@ fn groups(parent: &str) -> BTreeSet<PathBuf> {
         .map(|entry| entry.path())
         .filter(|path| path.is_dir())
         .collect()
+}
+
+/// Removes what test runs left that were killed themselves: their monitors end
+/// with their containers, but nobody removes the group above.
+fn sweep() {
+    let entries = hierarchies().into_iter().flat_map(std::fs::read_dir);
+    for entry in entries.flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('-').next());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
 }
 
 fn end_group(dir: &Path) {
