@@ -269,6 +269,12 @@ impl LayerStore {
         })
     }
 
+    /// The layers that a snapshot stands on, bottom first.
+    pub fn parents(&self, key: &str) -> Result<Vec<LayerName>, SnapshotError> {
+        let parents = self.inner.index().snapshots.get(key).cloned();
+        parents.ok_or_else(|| SnapshotError::NotFound(key.to_owned()))
+    }
+
     /// Mounts layers, bottom first, for reading, attached nowhere. They cannot
     /// be removed until the last handle of this root is dropped.
     pub fn view(&self, layers: &[LayerName]) -> Result<Root, SnapshotError> {

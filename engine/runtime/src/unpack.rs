@@ -56,6 +56,9 @@ pub struct Options {
     pub owner: Option<(u32, u32)>,
     /// Device nodes are created; else they refuse the archive.
     pub devices: bool,
+    /// An entry that would put a directory in the place of something else, or
+    /// something else in the place of a directory, refuses the archive.
+    pub keep_kinds: bool,
 }
 
 /// What an extraction did.
@@ -224,6 +227,9 @@ impl<'a> Extractor<'a> {
             match rustix::fs::openat(parent, name, flags, Mode::empty()) {
                 Ok(dir) => break dir,
                 Err(Errno::NOENT) => {}
+                Err(Errno::NOTDIR | Errno::LOOP) if self.options.keep_kinds => {
+                    return Err(UnpackError::NotADirectory(path.clone()));
+                }
                 Err(Errno::NOTDIR | Errno::LOOP) => {
                     remove_at(parent, name, path)?;
                     replaced = true;
@@ -360,6 +366,11 @@ impl<'a> Extractor<'a> {
         match make(parent) {
             Err(Errno::EXIST) => {}
             made => return Ok(made.at("create", path)?),
+        }
+        if self.options.keep_kinds
+            && stat_at(parent, name).is_ok_and(|old| old.kind == FileKind::Directory)
+        {
+            return Err(UnpackError::IsADirectory(path.to_owned()));
         }
         remove_at(parent, name, path)?;
         Ok(make(parent).at("create", path)?)

@@ -26,6 +26,10 @@ pub enum UnpackError {
     },
     #[error("{}: device nodes are not allowed here", .0.display())]
     DeviceRefused(PathBuf),
+    #[error("cannot overwrite non-directory {} with directory", .0.display())]
+    NotADirectory(PathBuf),
+    #[error("cannot overwrite directory {} with non-directory", .0.display())]
+    IsADirectory(PathBuf),
     /// Overlayfs would read it as a deletion.
     #[error("{}: a character device 0:0 is refused in a layer", .0.display())]
     FakeWhiteout(PathBuf),

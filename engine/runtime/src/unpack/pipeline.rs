@@ -61,6 +61,7 @@ pub(crate) fn unpack_layer(
         limits,
         owner: None,
         devices: true,
+        keep_kinds: false,
     };
     read_ahead(decoder, |stream| {
         let hashing = HashReader {
