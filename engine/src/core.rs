@@ -11,6 +11,7 @@ use crate::container::exec::Execs;
 use crate::container::index::Index;
 use crate::db::Db;
 use crate::events::EventBus;
+use crate::flights::Flights;
 use crate::image::store::Images;
 
 /// The engine's shared state.
@@ -26,6 +27,9 @@ pub(crate) struct Core {
     pub(crate) containers: Index,
     pub(crate) execs: Execs,
     pub(crate) images: Images,
+    /// Held by name while a volume is removed, and from its choice for a
+    /// container until that container's row names it.
+    pub(crate) volumes: Flights,
     /// Ends streams that would go on for ever: no new requests are taken.
     pub(crate) closing: CancellationToken,
     /// Ends the actors; containers go on.

@@ -7,6 +7,7 @@
 
 mod containers;
 mod images;
+mod orphans;
 mod volumes;
 
 use std::path::Path;
@@ -18,6 +19,7 @@ use sqlx::sqlite::{
 
 pub(crate) use containers::{ContainerRow, NetworkRow, StateRow};
 pub(crate) use images::{ImageRow, LayerRow, NewImage};
+pub(crate) use orphans::Origin;
 pub(crate) use volumes::{VolumeRemoval, VolumeRow};
 
 /// Connections at once: one writes, the others answer lists meanwhile.
@@ -27,6 +29,10 @@ const CONNECTIONS_MAX: u32 = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Db {
     pool: SqlitePool,
+    /// Of one connection, whose commits are on disk when they return: for what
+    /// the user is told to exist. A row that a power cut took away would have
+    /// the files that belong to it swept as left-overs.
+    durable: SqlitePool,
 }
 
 impl Db {
@@ -40,16 +46,20 @@ impl Db {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // Survives a crash of the process; a power cut may lose the last
-            // transactions, which the state directories then correct.
+            // states, which the state directories then correct.
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(10));
         let pool = SqlitePoolOptions::new()
             .max_connections(CONNECTIONS_MAX)
-            .connect_with(options)
+            .connect_with(options.clone())
             .await?;
         sqlx::migrate!("../migrations/engine").run(&pool).await?;
-        Ok(Self { pool })
+        let durable = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.synchronous(SqliteSynchronous::Full))
+            .await?;
+        Ok(Self { pool, durable })
     }
 
     /// The engine's own id, made at the first start.
@@ -65,6 +75,7 @@ impl Db {
     }
 
     pub(crate) async fn close(&self) {
+        self.durable.close().await;
         self.pool.close().await;
     }
 }

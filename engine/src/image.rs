@@ -4,6 +4,7 @@
 pub(crate) mod archive;
 pub(crate) mod inspect;
 pub(crate) mod list;
+pub(crate) mod orphans;
 pub(crate) mod progress;
 pub(crate) mod pull;
 pub(crate) mod push;

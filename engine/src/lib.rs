@@ -18,6 +18,7 @@ mod db;
 mod error;
 mod events;
 mod filters;
+mod flights;
 mod http;
 mod id;
 mod image;
@@ -56,6 +57,8 @@ pub enum OpenError {
     Database { path: PathBuf, source: sqlx::Error },
     #[error("set up the registry client")]
     Registry(#[source] ClientError),
+    #[error("find the images again")]
+    Images(#[source] EngineError),
     #[error("bring the containers back")]
     Restore(#[source] EngineError),
 }
@@ -107,14 +110,22 @@ impl Engine {
             containers: container::index::Index::default(),
             execs: container::exec::Execs::default(),
             images: image::store::Images::new(config.pulls_max),
+            volumes: flights::Flights::default(),
             closing: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
             config,
         });
+        core.images
+            .hold_all(&core)
+            .await
+            .map_err(OpenError::Images)?;
         container::restore::restore(&core)
             .await
             .map_err(OpenError::Restore)?;
+        image::orphans::sweep(&core, None)
+            .await
+            .map_err(OpenError::Images)?;
         Ok(Self { core })
     }
 

@@ -81,6 +81,11 @@ impl Db {
     }
 
     pub(crate) async fn insert_container(&self, row: &ContainerRow) -> Result<(), sqlx::Error> {
+        // After a power cut one of `--rm` is to be gone in any case.
+        let pool = match row.host_config.auto_remove {
+            true => &self.pool,
+            false => &self.durable,
+        };
         sqlx::query(
             "INSERT INTO containers (id, name, created_at, image_id, config, host_config, mounts,
                                      network, state, restart_count, stopped)
@@ -97,7 +102,7 @@ impl Db {
         .bind(to_json(&row.state)?)
         .bind(row.restart_count)
         .bind(row.stopped)
-        .execute(&self.pool)
+        .execute(pool)
         .await
         .map(drop)
     }
@@ -129,7 +134,7 @@ impl Db {
         sqlx::query("UPDATE containers SET name = ? WHERE id = ?")
             .bind(name)
             .bind(id)
-            .execute(&self.pool)
+            .execute(&self.durable)
             .await
             .map(drop)
     }
@@ -142,7 +147,7 @@ impl Db {
         sqlx::query("UPDATE containers SET host_config = ? WHERE id = ?")
             .bind(to_json(host_config)?)
             .bind(id)
-            .execute(&self.pool)
+            .execute(&self.durable)
             .await
             .map(drop)
     }

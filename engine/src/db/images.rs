@@ -4,6 +4,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::Db;
+use super::orphans::{self, Origin};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LayerRow {
@@ -92,7 +93,7 @@ impl Db {
         tag: Option<&str>,
         digest: Option<&str>,
     ) -> Result<Option<String>, sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.durable.begin().await?;
         let size: i64 = image.layers.iter().map(|layer| layer.size_bytes).sum();
         let added = sqlx::query(
             "INSERT INTO images (id, config, manifest, manifest_media_type, manifest_digest,
@@ -111,6 +112,10 @@ impl Db {
         .rows_affected();
         if added == 1 {
             for (position, layer) in (0_i64..).zip(image.layers) {
+                sqlx::query("DELETE FROM orphan_layers WHERE diff_id = ?")
+                    .bind(&layer.diff_id)
+                    .execute(&mut *tx)
+                    .await?;
                 sqlx::query(
                     "INSERT INTO image_layers (image_id, position, diff_id, size_bytes)
                      VALUES (?, ?, ?, ?)",
@@ -152,7 +157,7 @@ impl Db {
         image_id: &str,
         at: &str,
     ) -> Result<(), sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.durable.begin().await?;
         set_tag(&mut tx, reference, image_id, at).await?;
         tx.commit().await
     }
@@ -175,7 +180,7 @@ impl Db {
 
     /// Removes a tag or digest reference.
     pub(crate) async fn untag_image(&self, reference: &str) -> Result<(), sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.durable.begin().await?;
         sqlx::query("DELETE FROM image_tags WHERE reference = ?")
             .bind(reference)
             .execute(&mut *tx)
@@ -189,10 +194,11 @@ impl Db {
 
     /// Deletes an image with its names.
     ///
-    /// Returns the layers that no image needs any more, topmost first.
+    /// Returns the layers that no image needs any more, topmost first; they
+    /// are orphans until each is removed.
     pub(crate) async fn delete_image(&self, id: &str) -> Result<Vec<String>, sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
-        let orphans = sqlx::query_scalar(
+        let mut tx = self.durable.begin().await?;
+        let orphans: Vec<String> = sqlx::query_scalar(
             "SELECT diff_id FROM image_layers l WHERE image_id = ?1
              AND NOT EXISTS (SELECT 1 FROM image_layers o
                              WHERE o.diff_id = l.diff_id AND o.image_id <> ?1)
@@ -205,6 +211,9 @@ impl Db {
             .bind(id)
             .execute(&mut *tx)
             .await?;
+        for orphan in &orphans {
+            orphans::add(&mut tx, orphan, Origin::Image).await?;
+        }
         tx.commit().await?;
         Ok(orphans)
     }
@@ -225,6 +234,18 @@ impl Db {
                 })
             })
             .collect()
+    }
+
+    /// `registry/repository@digest` of all images that have a layer.
+    pub(crate) async fn layer_sources(&self, diff_id: &str) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar(
+            "SELECT DISTINCT d.reference FROM image_digests d
+             JOIN image_layers l ON l.image_id = d.image_id WHERE l.diff_id = ?
+             ORDER BY d.reference",
+        )
+        .bind(diff_id)
+        .fetch_all(&self.pool)
+        .await
     }
 
     /// Bytes of all distinct layers.

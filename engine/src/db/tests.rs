@@ -44,6 +44,24 @@ async fn a_tag_moves_and_only_unshared_layers_are_orphans() {
 }
 
 #[tokio::test]
+async fn a_layer_is_an_orphan_until_an_image_has_it_or_it_is_gone() {
+    let (_dir, db) = fresh().await;
+    let orphans = async |origin| db.orphan_layers(origin).await.unwrap();
+    let names = ["a".to_owned(), "b".to_owned()];
+    db.expect_layers(&names).await.unwrap();
+    assert_eq!(orphans(None).await, names);
+    add(&db, "one", &[layer("a")], "t").await;
+    assert_eq!(orphans(None).await, ["b"]);
+    // An image has one of the two: only the other is awaited.
+    db.expect_layers(&names).await.unwrap();
+    assert_eq!(orphans(Some(Origin::Transfer)).await, ["b"]);
+    db.delete_image("one").await.unwrap();
+    assert_eq!(orphans(Some(Origin::Image)).await, ["a"]);
+    db.forget_orphan("a").await.unwrap();
+    assert_eq!(orphans(None).await, ["b"]);
+}
+
+#[tokio::test]
 async fn an_image_is_found_by_prefix_without_wildcards() {
     let (_dir, db) = fresh().await;
     add(&db, "sha256:ab1", &[], "t").await;

@@ -66,14 +66,14 @@ impl Db {
         .bind(&row.created_at)
         .bind(to_json(&row.labels)?)
         .bind(row.anonymous)
-        .execute(&self.pool)
+        .execute(&self.durable)
         .await?;
         Ok(done.rows_affected() == 1)
     }
 
     /// Removes the row of a volume that no container uses.
     pub(crate) async fn remove_volume(&self, name: &str) -> Result<VolumeRemoval, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.durable.begin().await?;
         // Deletes first: that takes the write lock, so no container can come
         // to use the volume between the look and the end of the transaction.
         let done = sqlx::query("DELETE FROM volumes WHERE name = ?")

@@ -14,6 +14,7 @@ use engine_api::Progress;
 use oci::layer::{Compression, Entry, EntryKind, TarWriter};
 use oci::{Descriptor, Digest, Hasher, ImageConfig, ImageManifest, MediaType, Reference};
 use runtime::root::Root;
+use runtime::snapshot::LayerPin;
 use runtime::unpack;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -192,9 +193,9 @@ async fn load_one(core: &Arc<Core>, root: &Arc<Root>, listed: Listed) -> Result<
         )));
     }
     let names: Vec<_> = diff_ids.iter().map(layer_name).collect();
-    let _pins = core
-        .images
-        .pin(names.iter().map(ToString::to_string).collect());
+    let pin = core.host.layers.pin(&names);
+    let expected: Vec<String> = names.iter().map(ToString::to_string).collect();
+    core.db.expect_layers(&expected).await?;
     let (mut rows, mut descriptors) = (Vec::new(), Vec::new());
     for (position, (path, diff_id)) in listed.layers.iter().zip(&diff_ids).enumerate() {
         let (root, layers, path) = (Arc::clone(root), core.host.layers.clone(), path.clone());
@@ -220,6 +221,7 @@ async fn load_one(core: &Arc<Core>, root: &Arc<Root>, listed: Listed) -> Result<
         descriptors,
         &rows,
         &listed.repo_tags.unwrap_or_default(),
+        pin,
     )
     .await
 }
@@ -230,6 +232,7 @@ async fn record(
     layers: Vec<Descriptor>,
     rows: &[LayerRow],
     tags: &[String],
+    pin: LayerPin,
 ) -> Result<Vec<String>> {
     let id = Digest::sha256(config);
     let manifest = manifest(
@@ -247,7 +250,7 @@ async fn record(
         created_at: &now,
         layers: rows,
     };
-    core.db.insert_image(&image, None, None).await?;
+    core.images.record(core, &image, None, None, pin).await?;
     let mut names = Vec::new();
     for tag in tags {
         let reference: Reference = tag
@@ -265,7 +268,7 @@ async fn record(
 }
 
 /// An OCI manifest of these parts.
-pub(super) fn manifest(config: Descriptor, layers: Vec<Descriptor>) -> Result<Vec<u8>> {
+pub(crate) fn manifest(config: Descriptor, layers: Vec<Descriptor>) -> Result<Vec<u8>> {
     let manifest = ImageManifest {
         schema_version: 2,
         media_type: Some(MediaType::from(MediaType::OCI_MANIFEST)),

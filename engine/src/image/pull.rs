@@ -8,7 +8,7 @@ use engine_api::AuthConfig;
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
 use oci::client::{ClientError, Credentials, Image as RemoteImage};
 use oci::{Descriptor, Digest, Platform, Reference};
-use runtime::snapshot::LayerName;
+use runtime::snapshot::{LayerName, LayerPin};
 
 use super::progress::{Counted, Meter, Sink};
 use super::store::{canonical, event, layer_name};
@@ -138,9 +138,10 @@ pub(crate) async fn pull(core: &Arc<Core>, found: &Found, sink: &Sink) -> Result
         .iter()
         .map(layer_name)
         .collect();
-    let pins = core
-        .images
-        .pin(names.iter().map(ToString::to_string).collect());
+    // From before anyone looks whether they are there until the image holds them.
+    let pin = core.host.layers.pin(&names);
+    let expected: Vec<String> = names.iter().map(ToString::to_string).collect();
+    core.db.expect_layers(&expected).await?;
     for layer in &image.manifest.layers {
         sink.layer(&short(&layer.digest), "Pulling fs layer").await;
     }
@@ -176,8 +177,7 @@ pub(crate) async fn pull(core: &Arc<Core>, found: &Found, sink: &Sink) -> Result
             size_bytes: i64::try_from(size).unwrap_or(i64::MAX),
         })
         .collect();
-    let fresh = record(core, found, &layers).await?;
-    drop(pins);
+    let fresh = record(core, found, &layers, pin).await?;
     sink.status(format!("Digest: {}", image.target.digest))
         .await;
     let verdict = if fresh {
@@ -191,7 +191,7 @@ pub(crate) async fn pull(core: &Arc<Core>, found: &Found, sink: &Sink) -> Result
 }
 
 /// Writes the rows; `true` when the name or the image is new.
-async fn record(core: &Core, found: &Found, layers: &[LayerRow]) -> Result<bool> {
+async fn record(core: &Core, found: &Found, layers: &[LayerRow], pin: LayerPin) -> Result<bool> {
     let Found {
         reference, image, ..
     } = found;
@@ -212,8 +212,8 @@ async fn record(core: &Core, found: &Found, layers: &[LayerRow]) -> Result<bool>
         created_at: &now,
         layers,
     };
-    core.db
-        .insert_image(&new, tag.as_deref(), Some(&digest))
+    core.images
+        .record(core, &new, tag.as_deref(), Some(&digest), pin)
         .await?;
     event(
         core,
@@ -236,8 +236,7 @@ async fn fetch(
 ) -> Result<u64> {
     let name = layer_name(diff_id);
     let id = short(&layer.digest);
-    let flight = core.images.flight(&name.to_string());
-    let _flight = flight.lock().await;
+    let _flight = core.images.flights.board(&name.to_string()).await;
     let layers = core.host.layers.clone();
     if layers.contains(&name) {
         sink.layer(&id, "Already exists").await;

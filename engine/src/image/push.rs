@@ -127,7 +127,7 @@ impl Push<'_> {
         if has.map_err(push_error)? {
             return Ok((layer.clone(), "Layer already exists"));
         }
-        for source in self.sources() {
+        for source in self.sources(diff_id).await? {
             let same_registry = source.registry() == self.reference.registry();
             if same_registry {
                 let mounted =
@@ -151,13 +151,16 @@ impl Push<'_> {
         self.pack_again(layer, diff_id).await
     }
 
-    /// Repositories that are known to have had this image, those of the
-    /// target's registry first.
-    fn sources(&self) -> Vec<Reference> {
-        let digests = self.image.row.digests.iter();
-        let mut found: Vec<Reference> = digests.filter_map(|text| text.parse().ok()).collect();
+    /// Repositories that are known to have had an image with this layer, those
+    /// of the target's registry first.
+    async fn sources(&self, diff_id: &Digest) -> Result<Vec<Reference>> {
+        let digests = self.core.db.layer_sources(&diff_id.to_string()).await?;
+        let mut found: Vec<Reference> = digests
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect();
         found.sort_by_key(|source: &Reference| source.registry() != self.reference.registry());
-        found
+        Ok(found)
     }
 
     async fn pack_again(

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use engine_api::ImageDelete;
 use oci::Reference;
-use runtime::snapshot::LayerName;
 
-use super::store::{Image, canonical, event, layer_name};
-use crate::blocking::blocking;
+use super::orphans;
+use super::store::{Image, canonical, event};
 use crate::clock;
 use crate::core::Core;
 use crate::error::{EngineError, Result};
@@ -49,7 +48,9 @@ pub(crate) async fn remove(core: &Arc<Core>, name: &str, force: bool) -> Result<
     for reference in image.row.tags.iter().chain(&image.row.digests) {
         untag(core, &image, reference, &mut done).await?;
     }
-    if users(core, &image).is_empty() {
+    // A container that runs keeps its image, without a name; one that does not
+    // keeps no more than the layers.
+    if !users(core, &image).iter().any(|(_, up)| *up) {
         delete(core, &image, &mut done).await?;
     }
     Ok(done)
@@ -86,6 +87,7 @@ pub(crate) async fn prune(
             delete(core, &image, &mut done).await?;
         }
     }
+    orphans::sweep(core, None).await?;
     let freed = before - core.db.layers_size().await?;
     Ok((done, u64::try_from(freed).unwrap_or(0)))
 }
@@ -165,9 +167,9 @@ async fn untag(
     Ok(())
 }
 
-/// Deletes rows, then the layers that nothing needs any more.
+/// Deletes rows, then the layers that nobody holds any more.
 async fn delete(core: &Arc<Core>, image: &Image, done: &mut Vec<ImageDelete>) -> Result<()> {
-    let orphans = core.db.delete_image(&image.id).await?;
+    let orphans = core.images.forget(core, &image.id).await?;
     event(core, "delete", &image.id, &image.id);
     let deleted = |deleted: String| ImageDelete {
         deleted,
@@ -175,18 +177,8 @@ async fn delete(core: &Arc<Core>, image: &Image, done: &mut Vec<ImageDelete>) ->
     };
     done.push(deleted(image.id.clone()));
     for orphan in orphans {
-        if core.images.is_pinned(&orphan) {
-            continue;
-        }
-        let Ok(diff_id) = orphan.parse() else {
-            continue;
-        };
-        let name: LayerName = layer_name(&diff_id);
-        let layers = core.host.layers.clone();
-        match blocking(move || layers.remove_layer(&name)).await {
-            Ok(_) => done.push(deleted(orphan)),
-            // A snapshot of a build may still stand on it.
-            Err(error) => tracing::debug!(layer.diff_id = orphan, %error, "layer stays"),
+        if orphans::remove(core, &orphan).await? {
+            done.push(deleted(orphan));
         }
     }
     Ok(())

@@ -1,17 +1,18 @@
-//! Finding images, and the one place that guards layers against a removal
-//! while a pull relies on them.
+//! Finding images, and holding their layers in the store.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oci::{Digest, ImageConfig, Reference};
-use runtime::snapshot::LayerName;
+use runtime::snapshot::{LayerName, LayerPin};
 use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::core::Core;
-use crate::db::ImageRow;
+use crate::db::{ImageRow, NewImage};
 use crate::error::{EngineError, Result};
+use crate::flights::Flights;
 
 /// An image with its configuration read.
 #[derive(Clone, Debug)]
@@ -65,10 +66,15 @@ pub(crate) fn layer_name(diff_id: &Digest) -> LayerName {
 /// The images of this engine.
 #[derive(Debug)]
 pub(crate) struct Images {
-    /// Layers that a running pull counts on, with the number of pulls.
-    pinned: Mutex<HashMap<String, usize>>,
+    /// The pin of each image's layers: others share the store and must not
+    /// remove what an image has.
+    held: Mutex<HashMap<String, LayerPin>>,
+    /// Held while rows and pins of images change together.
+    changing: tokio::sync::Mutex<()>,
+    /// A layer without an image could not be removed.
+    orphans: AtomicBool,
     /// One lock per layer that is being fetched: single flight over all pulls.
-    flights: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) flights: Flights,
     /// Layers in transfer at once, over all pulls.
     pub(crate) transfers: Semaphore,
 }
@@ -76,8 +82,10 @@ pub(crate) struct Images {
 impl Images {
     pub(crate) fn new(transfers_max: usize) -> Self {
         Self {
-            pinned: Mutex::default(),
-            flights: Mutex::default(),
+            held: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            orphans: AtomicBool::new(false),
+            flights: Flights::default(),
             transfers: Semaphore::new(transfers_max.max(1)),
         }
     }
@@ -159,50 +167,56 @@ impl Images {
         Ok(())
     }
 
-    /// Keeps layers from being removed while the guard lives.
-    pub(crate) fn pin(&self, layers: Vec<String>) -> Pins<'_> {
-        let mut pinned = lock(&self.pinned);
-        for layer in &layers {
-            *pinned.entry(layer.clone()).or_default() += 1;
+    /// Holds the layers of every image; to be called once, before anything can
+    /// be removed.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub(crate) async fn hold_all(&self, core: &Core) -> Result<()> {
+        for image in self.all(core).await? {
+            let pin = core.host.layers.pin(&image.layer_names());
+            lock(&self.held).insert(image.id, pin);
         }
-        drop(pinned);
-        Pins {
-            images: self,
-            layers,
-        }
+        Ok(())
     }
 
-    pub(crate) fn is_pinned(&self, layer: &str) -> bool {
-        lock(&self.pinned).contains_key(layer)
+    /// Records an image whose layers `pin` holds, and holds them from now on.
+    ///
+    /// # Errors
+    /// Of the database; nothing is changed then.
+    pub(crate) async fn record(
+        &self,
+        core: &Core,
+        image: &NewImage<'_>,
+        tag: Option<&str>,
+        digest: Option<&str>,
+        pin: LayerPin,
+    ) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        core.db.insert_image(image, tag, digest).await?;
+        lock(&self.held).entry(image.id.to_owned()).or_insert(pin);
+        Ok(())
     }
 
-    /// The lock under which a layer is fetched.
-    pub(crate) fn flight(&self, layer: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut flights = lock(&self.flights);
-        // Nobody holds these any more.
-        flights.retain(|_, flight| Arc::strong_count(flight) > 1);
-        Arc::clone(flights.entry(layer.to_owned()).or_default())
+    /// Deletes an image's rows and lets go of its layers; those that no image
+    /// has any more come back.
+    ///
+    /// # Errors
+    /// Of the database; nothing is changed then.
+    pub(crate) async fn forget(&self, core: &Core, id: &str) -> Result<Vec<String>> {
+        let _changing = self.changing.lock().await;
+        let orphans = core.db.delete_image(id).await?;
+        lock(&self.held).remove(id);
+        Ok(orphans)
     }
-}
 
-/// Layers that must stay; see [`Images::pin`].
-#[derive(Debug)]
-pub(crate) struct Pins<'a> {
-    images: &'a Images,
-    layers: Vec<String>,
-}
+    /// Whether a layer without an image waits for its holder to end.
+    pub(crate) fn has_orphans(&self) -> bool {
+        self.orphans.load(Ordering::Relaxed)
+    }
 
-impl Drop for Pins<'_> {
-    fn drop(&mut self) {
-        let mut pinned = lock(&self.images.pinned);
-        for layer in &self.layers {
-            if let Some(count) = pinned.get_mut(layer) {
-                *count -= 1;
-                if *count == 0 {
-                    pinned.remove(layer);
-                }
-            }
-        }
+    pub(crate) fn note_orphan(&self) {
+        self.orphans.store(true, Ordering::Relaxed);
     }
 }
 
