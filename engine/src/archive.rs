@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use engine_api::PathStat;
 use oci::layer::{Entry, EntryKind, LayerError, Mtime, TarWriter};
@@ -18,9 +19,10 @@ use runtime::root::{FileKind, Metadata, PathError, Root};
 use runtime::unpack::{self, UnpackError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::clock;
-use crate::container::{Container, View};
+use crate::container::Container;
 use crate::core::Core;
 use crate::error::{EngineError, Result, chain};
 
@@ -34,6 +36,15 @@ pub(crate) struct Place {
     path: PathBuf,
     /// The root, or the mount that the path is in, takes no writes.
     read_only: bool,
+    /// While the snapshot is mounted for writing here, nobody else may.
+    _mounting: Option<OwnedMutexGuard<()>>,
+}
+
+/// What a path is looked up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
 }
 
 /// The root as the process `pid` sees it; `None` once that has ended, or when
@@ -62,11 +73,18 @@ fn live_root(
     }
 }
 
-/// Finds the root that a path of a container is in.
+/// Finds the root that a path of a container is in. Waits for others that
+/// write to the snapshot of a stopped container.
 ///
 /// # Errors
 /// When the container's root cannot be opened.
-pub(crate) fn place(core: &Core, container: &Container, view: &View, path: &str) -> Result<Place> {
+pub(crate) fn place(
+    core: &Core,
+    container: &Container,
+    path: &str,
+    access: Access,
+) -> Result<Place> {
+    let view = container.view();
     let asked = Path::new("/").join(path);
     let failed = |error: &dyn std::error::Error| {
         EngineError::Internal(format!("open the container's root: {}", chain(error)))
@@ -81,6 +99,7 @@ pub(crate) fn place(core: &Core, container: &Container, view: &View, path: &str)
         None => view.host_config.readonly_rootfs,
     };
     let pid = view.state.pid();
+    let mut mounting = None;
     let live = live_root(pid, || container.view().state.pid() == pid);
     let (root, path) = match (live.map_err(|error| failed(&error))?, mount) {
         (None, Some(mount)) if mount.kind == "tmpfs" => {
@@ -98,13 +117,24 @@ pub(crate) fn place(core: &Core, container: &Container, view: &View, path: &str)
             (root, rest)
         }
         (None, None) => {
+            if access == Access::Write {
+                mounting = Some(Arc::clone(&container.mounting).blocking_lock_owned());
+                if container.view().state.is_up() {
+                    // It was started meanwhile, and holds the mount itself.
+                    drop(mounting);
+                    return place(core, container, path, access);
+                }
+            }
             let snapshot = core
                 .host
                 .layers
                 .get(container.id.as_str())
                 .map_err(|error| failed(&error))?;
-            let root = snapshot.mount_detached().map_err(|error| failed(&error))?;
-            (Root::from_fd(root), asked)
+            let root = match access {
+                Access::Read => snapshot.mount_detached_read_only(),
+                Access::Write => snapshot.mount_detached(),
+            };
+            (Root::from_fd(root.map_err(|error| failed(&error))?), asked)
         }
         (Some(root), _) => (root, asked),
     };
@@ -112,6 +142,7 @@ pub(crate) fn place(core: &Core, container: &Container, view: &View, path: &str)
         root,
         path,
         read_only,
+        _mounting: mounting,
     })
 }
 
@@ -171,16 +202,19 @@ impl Place {
         Ok(())
     }
 
-    /// Unpacks a tar, packed or not, into the directory.
+    /// Unpacks a tar, packed or not, into the directory. With `keep_kinds`
+    /// nothing takes the place of a directory but a directory, nor the reverse.
     ///
     /// # Errors
-    /// 400 for a target that is no directory or takes no writes, and for a
-    /// hostile archive; 404 for one that is not there.
+    /// 400 for a target that is no directory or takes no writes, and for an
+    /// archive that is hostile or would break `keep_kinds`; 404 for a target
+    /// that is not there.
     pub(crate) fn unpack(
         &self,
         asked: &str,
         container: &str,
         archive: impl Read + Send,
+        keep_kinds: bool,
     ) -> Result<()> {
         if self.read_only {
             return Err(EngineError::bad(
@@ -196,11 +230,16 @@ impl Place {
         let into = into.map_err(|error| path_error(error, asked, container))?;
         let options = unpack::Options {
             devices: true,
+            keep_kinds,
             ..Default::default()
         };
         match unpack::extract(&into, archive, &options) {
             Ok(_) => Ok(()),
-            Err(error @ UnpackError::Archive(_)) => Err(EngineError::bad(chain(&error))),
+            Err(
+                error @ (UnpackError::Archive(_)
+                | UnpackError::NotADirectory(_)
+                | UnpackError::IsADirectory(_)),
+            ) => Err(EngineError::bad(chain(&error))),
             Err(error) => Err(EngineError::Internal(chain(&error))),
         }
     }

@@ -7,6 +7,8 @@
 //! not keep a kill from reaching the actor.
 
 pub(crate) mod actor;
+pub(crate) mod changes;
+pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod exec;
 pub(crate) mod files;
@@ -24,6 +26,7 @@ pub(crate) mod signal;
 pub(crate) mod spec;
 pub(crate) mod start;
 pub(crate) mod state;
+pub(crate) mod update;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,6 +83,9 @@ pub(crate) struct Container {
     /// `containers/<id>`: log, name files, monitor socket, exit status.
     pub(crate) dir: PathBuf,
     pub(crate) cgroup: String,
+    /// Held by whoever mounts the snapshot for writing: overlayfs does not
+    /// define what two such mounts do to each other.
+    pub(crate) mounting: Arc<tokio::sync::Mutex<()>>,
     view: watch::Receiver<View>,
     commands: mpsc::Sender<Command>,
 }
@@ -126,10 +132,11 @@ impl Container {
         self.call(|reply| Command::Rename { name, reply }).await
     }
 
-    pub(crate) async fn update(&self, host_config: HostConfig) -> Result<()> {
-        let host_config = Box::new(host_config);
-        self.call(|reply| Command::Update { host_config, reply })
-            .await
+    /// Changes limits and restart policy, of a running process as well; what
+    /// the user should know.
+    pub(crate) async fn update(&self, wanted: HostConfig) -> Result<Vec<String>> {
+        let wanted = Box::new(wanted);
+        self.call(|reply| Command::Update { wanted, reply }).await
     }
 
     /// A connection to its streams: at once when it runs, else as soon as it starts.
@@ -141,21 +148,33 @@ impl Container {
         self.call(|reply| Command::Writer { reply }).await
     }
 
-    /// `docker kill`: also the end of what a restart policy would do.
+    /// `docker kill`: a signal that is sent to end it is also the end of what a
+    /// restart policy would do.
     pub(crate) async fn kill(&self, number: i32) -> Result<()> {
-        if !self.view().state.is_up() {
+        let state = self.view().state;
+        if matches!(state, State::Restarting { .. }) {
+            // Nothing runs that a signal could be sent to.
+            return self.call(|reply| Command::MarkStopped { reply }).await;
+        }
+        if !state.is_up() {
             return Err(EngineError::Conflict(format!(
                 "cannot kill container: {}: container {} is not running",
                 self.view().name,
                 self.id
             )));
         }
-        self.call(|reply| Command::MarkStopped { reply }).await?;
+        if !signal::is_message(number) || number == self.stop_signal() {
+            self.call(|reply| Command::MarkStopped { reply }).await?;
+        }
         self.signal(number).await?;
         if number == signal::SIGKILL {
             self.wait_down(KILL_PATIENCE).await?;
         }
         Ok(())
+    }
+
+    fn stop_signal(&self) -> i32 {
+        signal::parse(&self.config.stop_signal).unwrap_or(signal::SIGTERM)
     }
 
     /// Stops it: `signal` or the configured one, and SIGKILL after `timeout`
@@ -170,7 +189,7 @@ impl Container {
     ) -> Result<()> {
         let number = match signal_text {
             Some(text) => signal::parse(text)?,
-            None => signal::parse(&self.config.stop_signal).unwrap_or(signal::SIGTERM),
+            None => self.stop_signal(),
         };
         let timeout = timeout.unwrap_or_else(|| match self.config.stop_timeout {
             Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),

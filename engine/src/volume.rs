@@ -241,8 +241,12 @@ async fn used(core: &Core) -> Result<BTreeSet<String>> {
 async fn delete(core: &Core, name: &str) -> Result<bool> {
     let (db, volumes) = (core.db.clone(), core.config.data_dir.join("volumes"));
     let owned = name.to_owned();
+    let held = core.volumes.board(name).await;
     // Goes on when the client leaves: directory and row belong together.
-    let taken = tokio::spawn(async move { take_out(&db, &volumes, &owned).await });
+    let taken = tokio::spawn(async move {
+        let _held = held;
+        take_out(&db, &volumes, &owned).await
+    });
     let taken = taken
         .await
         .map_err(|error| EngineError::internal("remove the volume", error))??;

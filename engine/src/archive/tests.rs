@@ -26,6 +26,7 @@ fn world() -> (tempfile::TempDir, Place) {
         root: Root::open(&root).unwrap(),
         path: PathBuf::from("/dir"),
         read_only: false,
+        _mounting: None,
     };
     (dir, place)
 }
@@ -41,8 +42,9 @@ fn a_tree_is_packed_and_unpacked_again() {
         root: Root::open(&into).unwrap(),
         path: PathBuf::from("/"),
         read_only: false,
+        _mounting: None,
     };
-    target.unpack("/", "c", &tar[..]).unwrap();
+    target.unpack("/", "c", &tar[..], true).unwrap();
     assert_eq!(
         std::fs::read_to_string(into.join("dir/file")).unwrap(),
         "content"
@@ -70,7 +72,9 @@ fn a_link_out_of_the_root_leads_nowhere() {
         error.to_string(),
         "Could not find the file /dir/link/ in container c"
     );
-    let error = link.unpack("/dir/link", "c", std::io::empty()).unwrap_err();
+    let error = link
+        .unpack("/dir/link", "c", std::io::empty(), false)
+        .unwrap_err();
     assert_eq!(error.status(), http::StatusCode::NOT_FOUND);
 }
 
@@ -81,16 +85,20 @@ fn what_takes_no_writes_is_refused() {
         path: PathBuf::from("/dir/file"),
         ..place
     };
-    let error = file.unpack("/dir/file", "c", std::io::empty()).unwrap_err();
+    let error = file
+        .unpack("/dir/file", "c", std::io::empty(), false)
+        .unwrap_err();
     assert_eq!(error.to_string(), "extraction point is not a directory");
     let locked = Place {
         path: PathBuf::from("/dir"),
         read_only: true,
         ..file
     };
-    let error = locked.unpack("/dir", "c", std::io::empty()).unwrap_err();
+    let error = locked
+        .unpack("/dir", "c", std::io::empty(), false)
+        .unwrap_err();
     assert_eq!(error.status(), http::StatusCode::BAD_REQUEST);
-    assert!(locked.unpack("/dir", "c", &b"garbage"[..]).is_err());
+    assert!(locked.unpack("/dir", "c", &b"garbage"[..], false).is_err());
 }
 
 #[test]
@@ -111,4 +119,37 @@ fn the_root_of_a_process_is_found_only_while_it_is_the_one_meant() {
     assert!(live_root(pid, || true).unwrap().is_none());
     child.wait().unwrap();
     assert!(live_root(0, || true).unwrap().is_none());
+}
+
+#[test]
+fn a_directory_is_replaced_by_a_file_only_when_that_is_asked_for() {
+    let (dir, place) = world();
+    let tar_of = |name: &str, kind: EntryKind| {
+        let mut tar = TarWriter::new(Vec::new());
+        let entry = Entry::new(name, kind, 0o755);
+        tar.append(&entry, &mut std::io::empty()).unwrap();
+        tar.finish().unwrap()
+    };
+    let (file, directory) = (
+        tar_of("sub", EntryKind::Regular),
+        tar_of("link", EntryKind::Directory),
+    );
+    let error = place.unpack("/dir", "c", &file[..], true).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot overwrite directory sub with non-directory"
+    );
+    let error = place.unpack("/dir", "c", &directory[..], true).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot overwrite non-directory link with directory"
+    );
+    let is_dir = |name: &str| {
+        let metadata = dir.path().join("root/dir").join(name).symlink_metadata();
+        metadata.unwrap().is_dir()
+    };
+    assert!(is_dir("sub") && !is_dir("link"));
+    place.unpack("/dir", "c", &file[..], false).unwrap();
+    place.unpack("/dir", "c", &directory[..], false).unwrap();
+    assert!(!is_dir("sub") && is_dir("link"));
 }

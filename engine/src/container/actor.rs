@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::run::{Run, ended, exit_record};
+use super::spec::limits;
 use super::state::{Change, Exit, State};
-use super::{Container, View, restart, signal, start};
+use super::{Container, View, restart, signal, start, update};
 use crate::blocking::blocking;
 use crate::clock;
 use crate::core::Core;
@@ -28,6 +29,9 @@ use crate::error::{EngineError, Result};
 const COMMANDS_MAX: usize = 64;
 /// A start that takes longer is given up, so that no container blocks its actor.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// As many as the kernel lets the whole host have: PID_MAX_LIMIT.
+const PIDS_UNLIMITED: u64 = 4 * 1024 * 1024;
 
 type Reply<T> = oneshot::Sender<Result<T>>;
 
@@ -56,8 +60,8 @@ pub(crate) enum Command {
         reply: Reply<()>,
     },
     Update {
-        host_config: Box<HostConfig>,
-        reply: Reply<()>,
+        wanted: Box<HostConfig>,
+        reply: Reply<Vec<String>>,
     },
     Attach {
         reply: Reply<oneshot::Receiver<Monitor>>,
@@ -175,9 +179,7 @@ impl Actor {
             Command::Pause { reply } => drop(reply.send(self.pause().await)),
             Command::Unpause { reply } => drop(reply.send(self.unpause().await)),
             Command::Rename { name, reply } => drop(reply.send(self.rename(name).await)),
-            Command::Update { host_config, reply } => {
-                drop(reply.send(self.update(*host_config).await))
-            }
+            Command::Update { wanted, reply } => drop(reply.send(self.update(*wanted).await)),
             Command::Attach { reply } => drop(reply.send(self.attach().await)),
             Command::Writer { reply } => {
                 let writer = self.run.as_ref().map(|run| run.writer.clone());
@@ -217,7 +219,12 @@ impl Actor {
     /// Starts the process and records how it went.
     async fn start(&mut self) -> Result<()> {
         let view = self.view.borrow().clone();
-        let starting = start::start(&self.core, &self.container, &view, &mut self.waiting);
+        let mut mounting = None;
+        let starting = async {
+            // Until the state says that the container itself has the mount.
+            mounting = Some(Arc::clone(&self.container.mounting).lock_owned().await);
+            start::start(&self.core, &self.container, &view, &mut self.waiting).await
+        };
         let result = match tokio::time::timeout(START_PATIENCE, starting).await {
             Ok(result) => result,
             Err(_) => {
@@ -236,6 +243,7 @@ impl Actor {
                     view.stopped = false;
                 });
                 self.change(Change::Started { pid, at });
+                drop(mounting);
                 self.save().await;
                 self.emit("start", &[]);
                 Ok(())
@@ -428,7 +436,19 @@ impl Actor {
         Ok(())
     }
 
-    async fn update(&mut self, host_config: HostConfig) -> Result<()> {
+    async fn update(&mut self, wanted: HostConfig) -> Result<Vec<String>> {
+        let now = Arc::clone(&self.view.borrow().host_config);
+        let host_config = update::apply(&self.container.config, &now, wanted)?;
+        let mut warnings = Vec::new();
+        if self.run.is_some() && host_config != *now {
+            let mut limits = limits(&host_config)?;
+            // What was limited before must be written to be lifted.
+            if host_config.pids_limit.is_some() {
+                limits.pids_max.get_or_insert(PIDS_UNLIMITED);
+            }
+            let path = self.container.cgroup.clone();
+            warnings = blocking(move || runtime::cgroup::update(&path, &limits)).await?;
+        }
         self.core
             .db
             .update_host_config(self.container.id.as_str(), &host_config)
@@ -436,7 +456,7 @@ impl Actor {
         self.view
             .send_modify(|view| view.host_config = Arc::new(host_config));
         self.emit("update", &[]);
-        Ok(())
+        Ok(warnings)
     }
 
     async fn attach(&mut self) -> Result<oneshot::Receiver<Monitor>> {
@@ -489,6 +509,7 @@ impl Actor {
             .db
             .delete_container(self.container.id.as_str())
             .await?;
+        crate::image::orphans::sweep_after_container(&self.core).await;
         if volumes {
             crate::volume::remove_anonymous(&self.core, &self.container.mounts).await;
         }

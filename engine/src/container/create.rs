@@ -3,6 +3,7 @@
 //! Order: directory, snapshot, volumes, row. A crash in between leaves a
 //! directory without a row, which `restore` removes with its snapshot.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use engine_api::{ContainerCreateRequest, HostConfig, MountPoint};
 use runtime::root::Root;
 use runtime::snapshot::LayerName;
 use runtime::spec::{Propagation, Rootfs};
+use tokio::sync::OwnedMutexGuard;
 
 use super::actor::{Actor, channels, emit};
 use super::mounts::{PlannedMount, PlannedSource};
@@ -80,6 +82,7 @@ pub(crate) async fn create(
     let dir = core.config.data_dir.join("containers").join(id.as_str());
     check_spec(core, &id, &dir, &config, &host, &planned)?;
     let name = reserve(core, name, &id)?;
+    let _volumes = hold_volumes(core, &planned).await;
     let made = make(core, &id, &dir, &image, &planned).await;
     let mounts = match made {
         Ok(mounts) => mounts,
@@ -131,6 +134,7 @@ fn spawn(core: &Arc<Core>, id: &ContainerId, dir: PathBuf, row: ContainerRow) ->
         cgroup: cgroup_path(core, &row.host_config, id),
         config: row.config,
         mounts: row.mounts,
+        mounting: Arc::default(),
         dir,
         view,
         commands,
@@ -172,6 +176,13 @@ fn defaults(host: &mut HostConfig) {
     fill(&mut host.cgroupns_mode, "private");
     fill(&mut host.log_config.kind, "json-file");
     fill(&mut host.runtime, "carrack");
+    if host.memory > 0 && host.memory_swap == 0 {
+        // As much swap again as memory.
+        host.memory_swap = host.memory.saturating_mul(2);
+    }
+    // What clients send for "not given".
+    host.memory_swappiness = host.memory_swappiness.filter(|value| *value != -1);
+    host.pids_limit = host.pids_limit.filter(|limit| *limit != 0);
     if host.shm_size == 0 {
         host.shm_size = SHM_BYTES;
     }
@@ -258,6 +269,24 @@ fn reserve(core: &Core, name: Option<String>, id: &ContainerId) -> Result<String
         }
     }
     unreachable!("the loop above has no end")
+}
+
+/// Nobody removes or fills the named volumes meanwhile.
+async fn hold_volumes(core: &Core, planned: &[PlannedMount]) -> Vec<OwnedMutexGuard<()>> {
+    let mut names = BTreeSet::new();
+    for mount in planned {
+        if let PlannedSource::Volume { name, .. } = &mount.source
+            && !name.is_empty()
+        {
+            names.insert(name.as_str());
+        }
+    }
+    let mut held = Vec::with_capacity(names.len());
+    // In the order of names, so that no two wait for each other.
+    for name in names {
+        held.push(core.volumes.board(name).await);
+    }
+    held
 }
 
 /// Directory, snapshot and volumes; the mounts with their volumes' names.

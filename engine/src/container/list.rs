@@ -180,7 +180,7 @@ fn summary(container: &Container, view: &View) -> ContainerSummary {
         names: vec![format!("/{}", view.name)],
         image: container.config.image.clone(),
         image_id: container.image_id.clone(),
-        command: merge::command(&container.config).join(" "),
+        command: shown(&merge::command(&container.config)),
         created: container.created_at.unix_timestamp(),
         ports: list_ports(&view.network.ports),
         labels: container.config.labels.clone(),
@@ -196,6 +196,18 @@ fn summary(container: &Container, view: &View) -> ContainerSummary {
         mounts: container.mounts.clone(),
         ..Default::default()
     }
+}
+
+/// A command in one line: words with spaces are quoted, as Docker does.
+fn shown(command: &[String]) -> String {
+    let quoted = command.iter().enumerate().map(|(at, word)| {
+        if at > 0 && word.contains(' ') {
+            format!("'{word}'")
+        } else {
+            word.clone()
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 /// `Up 3 minutes`, `Exited (0) 2 hours ago`.

@@ -108,6 +108,7 @@ async fn restore_one(core: &Arc<Core>, id: ContainerId, row: ContainerRow) -> (A
         image_id: row.image_id,
         config: row.config,
         mounts: row.mounts,
+        mounting: Arc::default(),
         id: id.clone(),
         dir,
         view,

@@ -5,6 +5,10 @@ use crate::error::{EngineError, Result};
 pub(crate) const SIGKILL: i32 = 9;
 pub(crate) const SIGTERM: i32 = 15;
 
+/// Signals by which processes are told something: reload, rotate the log,
+/// resize, go on.
+const MESSAGES: [i32; 5] = [1, 10, 12, 18, 28];
+
 /// Highest real-time signal.
 const SIGNAL_MAX: i32 = 64;
 
@@ -46,6 +50,11 @@ pub(crate) fn parse(text: &str) -> Result<i32> {
         },
     };
     number.ok_or_else(invalid)
+}
+
+/// Whether a signal is sent to tell a process something, not to end it.
+pub(crate) fn is_message(number: i32) -> bool {
+    MESSAGES.contains(&number) || number > NAMES.len() as i32
 }
 
 #[cfg(test)]

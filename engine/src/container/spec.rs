@@ -235,7 +235,11 @@ fn cgroup_path(input: &SpecInput<'_>) -> String {
     format!("{parent}/{}", input.id)
 }
 
-fn limits(host: &HostConfig) -> Result<Limits> {
+/// The limits that a host configuration asks for.
+///
+/// # Errors
+/// 400 for CPUs below what the kernel can divide.
+pub(crate) fn limits(host: &HostConfig) -> Result<Limits> {
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
     let text = |value: &str| (!value.is_empty()).then(|| value.to_owned());
     let (mut quota, mut period) = (

@@ -63,6 +63,16 @@ pub(super) fn stream(content_type: &'static str, chunks: mpsc::Receiver<Bytes>) 
     answer
 }
 
+/// An archive. One that ends with an error breaks the connection, so that no
+/// client takes the part for the whole.
+pub(super) fn archive(chunks: mpsc::Receiver<std::io::Result<Bytes>>) -> Answer {
+    let mut answer = Response::new(Body::from_stream(ReceiverStream::new(chunks)));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+    answer
+}
+
 /// One JSON object per line, each sent as it comes.
 pub(super) fn lines<T: Serialize + Send + 'static>(values: mpsc::Receiver<T>) -> Answer {
     let lines = ReceiverStream::new(values).map(|value| {

@@ -1,6 +1,5 @@
 //! `/containers/{id}/archive` and `/containers/{id}/export`.
 
-use std::io;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -10,10 +9,10 @@ use http::header::HeaderValue;
 use super::answer::{self, Answer};
 use super::pipe;
 use super::request::Request;
-use crate::archive::{PackError, Place, place};
+use crate::archive::{Access, Place, place};
 use crate::container::Container;
 use crate::core::Core;
-use crate::error::{EngineError, Result, chain};
+use crate::error::{EngineError, Result};
 
 fn path(request: &Request) -> Result<String> {
     let path = request.query.text("path");
@@ -32,8 +31,8 @@ pub(super) async fn get(
     let found = {
         let (core, container, asked) = (Arc::clone(core), Arc::clone(&container), asked.clone());
         run(move || {
-            let place = place(&core, &container, &container.view(), &asked)?;
-            let stat = place.stat(&asked, container.id.as_str())?;
+            let place = place(&core, &container, &asked, Access::Read)?;
+            let stat = place.stat(&asked, &container.view().name)?;
             Ok((place, stat))
         })
         .await?
@@ -58,23 +57,12 @@ pub(super) async fn get(
 /// The whole root as one tar.
 pub(super) async fn export(core: &Arc<Core>, container: Arc<Container>) -> Result<Answer> {
     let core = Arc::clone(core);
-    let place = run(move || place(&core, &container, &container.view(), "/")).await?;
+    let place = run(move || place(&core, &container, "/", Access::Read)).await?;
     Ok(packed(place, "/".to_owned()))
 }
 
 fn packed(place: Place, asked: String) -> Answer {
-    let (mut out, chunks) = pipe::writer();
-    tokio::task::spawn_blocking(move || {
-        // The 200 is sent: a failure shows as an archive without its end.
-        match place.pack(&asked, &mut out) {
-            Ok(()) => drop(io::Write::flush(&mut out)),
-            Err(PackError::Tar(error)) => {
-                tracing::debug!(error = chain(&error), "archive cut short")
-            }
-            Err(error) => tracing::warn!(error = chain(&error), "archive cut short"),
-        }
-    });
-    answer::stream("application/x-tar", chunks)
+    answer::archive(pipe::written(move |out| Ok(place.pack(&asked, out)?)))
 }
 
 pub(super) async fn put(
@@ -83,11 +71,12 @@ pub(super) async fn put(
     request: Request,
 ) -> Result<Answer> {
     let asked = path(&request)?;
+    let keep_kinds = request.query.flag("noOverwriteDirNonDir");
     let (feed, archive) = pipe::reader(request.into_body());
     let core = Arc::clone(core);
     let work = tokio::task::spawn_blocking(move || {
-        let place = place(&core, &container, &container.view(), &asked)?;
-        place.unpack(&asked, container.id.as_str(), archive)
+        let place = place(&core, &container, &asked, Access::Write)?;
+        place.unpack(&asked, &container.view().name, archive, keep_kinds)
     });
     let (done, ()) = tokio::join!(work, feed);
     done.map_err(|error| EngineError::internal("unpack the archive", error))??;

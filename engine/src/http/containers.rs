@@ -1,28 +1,33 @@
 //! `/containers`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine_api::{
-    ContainerCreateRequest, ContainerCreateResponse, ContainerPruneReport, ContainerTop,
-    ContainerUpdateResponse, ContainerWaitResponse, ExecCreateRequest, ExecCreateResponse,
-    HostConfig, WaitError,
+    ContainerConfig, ContainerCreateRequest, ContainerCreateResponse, ContainerPruneReport,
+    ContainerTop, ContainerUpdateResponse, ContainerWaitResponse, ExecCreateRequest,
+    ExecCreateResponse, HostConfig, WaitError,
 };
 use http::StatusCode;
+use runtime::root::Root;
 use tokio::sync::mpsc;
 
 use super::answer::{self, Answer};
 use super::request::Request;
 use super::route::unsupported;
 use super::{archive, hijack, logs, stats};
+use crate::clock;
 use crate::container::actor::emit;
+use crate::container::changes as diff;
+use crate::container::commit::{self as committing, Commit};
 use crate::container::list::{self, ListQuery};
 use crate::container::state::State;
 use crate::container::{Container, WaitFor, create as creating, exec, inspect, signal};
 use crate::core::Core;
 use crate::error::{EngineError, Result};
 use crate::filters::Filters;
-use crate::{clock, volume};
+use crate::scratch::Scratch;
 
 pub(super) async fn list(core: &Core, request: &Request) -> Result<Answer> {
     let query = &request.query;
@@ -49,7 +54,10 @@ pub(super) async fn create(core: &Arc<Core>, request: Request) -> Result<Answer>
     if let Some(platform) = platform {
         check_platform(core, &wanted.config.image, &platform).await?;
     }
-    let created = creating::create(core, name.as_deref(), wanted).await?;
+    // On its own: a client that leaves must not leave half a container.
+    let owned = Arc::clone(core);
+    let work = async move { creating::create(&owned, name.as_deref(), wanted).await };
+    let created = finish(core.tasks.spawn(work)).await?;
     let answer = ContainerCreateResponse {
         id: created.id.to_string(),
         warnings: created.warnings,
@@ -133,7 +141,7 @@ pub(super) async fn one(
         ("GET", "logs") => logs::logs(core, &container, &request),
         ("GET", "top") => top(&container, &request),
         ("GET", "stats") => stats::stats(core, container, &request),
-        ("GET", "changes") => Err(unsupported("docker diff")),
+        ("GET", "changes") => changes(core, &container).await,
         ("GET", "export") => archive::export(core, container).await,
         ("GET" | "HEAD", "archive") => archive::get(core, container, &request).await,
         ("PUT", "archive") => archive::put(core, container, request).await,
@@ -184,12 +192,7 @@ pub(super) async fn sizes(core: &Core, id: &str) -> Result<(i64, i64)> {
     let container = core.containers.find(id)?;
     let layers = core.host.layers.clone();
     let key = id.to_owned();
-    let rw = crate::blocking::blocking(move || {
-        layers
-            .get(&key)
-            .map(|snapshot| volume::disk_usage(&snapshot.upper))
-    })
-    .await?;
+    let rw = crate::blocking::blocking(move || layers.usage(&key)).await?;
     let rw = i64::try_from(rw).unwrap_or(i64::MAX);
     let image = core.db.image(&container.image_id).await?;
     Ok((rw, rw + image.map_or(0, |image| image.size_bytes)))
@@ -241,7 +244,7 @@ async fn restart(core: &Arc<Core>, container: Arc<Container>, request: &Request)
     answer::no_content()
 }
 
-async fn finish(work: tokio::task::JoinHandle<Result<()>>) -> Result<()> {
+async fn finish<T>(work: tokio::task::JoinHandle<Result<T>>) -> Result<T> {
     work.await
         .map_err(|error| EngineError::internal("background work", error))?
 }
@@ -266,24 +269,69 @@ async fn rename(container: &Container, request: &Request) -> Result<Answer> {
     answer::no_content()
 }
 
-/// `docker update`: the restart policy. Limits of running containers are not
-/// changed yet, and are refused.
+pub(super) async fn commit(core: &Arc<Core>, request: Request) -> Result<Answer> {
+    let query = &request.query;
+    if query.all("changes").iter().any(|text| !text.is_empty()) {
+        return Err(unsupported("docker commit --change"));
+    }
+    let container = core
+        .containers
+        .find(query.text("container").unwrap_or_default())?;
+    let reference = query
+        .text("repo")
+        .map(|name| super::images::reference(name, query.text("tag")))
+        .transpose()?;
+    if reference
+        .as_ref()
+        .is_some_and(|name| name.digest().is_some())
+    {
+        return Err(EngineError::bad(
+            "refusing to create a tag with a digest reference",
+        ));
+    }
+    let mut wanted = Commit {
+        reference: reference.map(oci::Reference::with_default_tag),
+        comment: query.get("comment").unwrap_or_default().to_owned(),
+        author: query.get("author").unwrap_or_default().to_owned(),
+        pause: query.flag_or("pause", true),
+        config: None,
+    };
+    wanted.config = request
+        .json_or_default::<Option<ContainerConfig>>()
+        .await?
+        .0;
+    // On its own: a client that leaves must not leave the container frozen.
+    let owned = Arc::clone(core);
+    let work = async move { committing::commit(&owned, &container, wanted).await };
+    let id = finish(core.tasks.spawn(work)).await?;
+    answer::json(StatusCode::CREATED, &serde_json::json!({"Id": id}))
+}
+
+async fn changes(core: &Core, container: &Arc<Container>) -> Result<Answer> {
+    // The image may be gone, but the container stands on its layers.
+    let (layers, container) = (core.host.layers.clone(), Arc::clone(container));
+    let config = core.config.clone();
+    let found = crate::blocking::blocking(move || {
+        let snapshot = layers.get(container.id.as_str())?;
+        let upper = Root::open(&snapshot.upper)?;
+        let nothing = Scratch::new(&config)?;
+        let lower = match &layers.parents(container.id.as_str())?[..] {
+            [] => Root::open(nothing.path())?,
+            parents => layers.view(parents)?,
+        };
+        let targets = container.mounts.iter();
+        let targets = targets.map(|mount| PathBuf::from(&mount.destination));
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(diff::changes(&upper, &lower, targets)?)
+    });
+    answer::ok(&found.await?)
+}
+
 async fn update(container: &Container, request: Request) -> Result<Answer> {
     let (wanted, _) = request.json::<HostConfig>().await?;
-    let mut host = (*container.view().host_config).clone();
-    let only_policy = HostConfig {
-        restart_policy: wanted.restart_policy.clone(),
-        ..Default::default()
-    };
-    if wanted != only_policy {
-        return Err(unsupported("docker update of anything but --restart"));
-    }
-    if !wanted.restart_policy.name.is_empty() {
-        host.restart_policy = wanted.restart_policy;
-        crate::container::refusal::check(&container.config, &host, None)?;
-        container.update(host).await?;
-    }
-    answer::ok(&ContainerUpdateResponse::default())
+    let warnings = container.update(wanted).await?;
+    answer::ok(&ContainerUpdateResponse {
+        warnings: Some(warnings),
+    })
 }
 
 async fn attach(core: &Arc<Core>, container: Arc<Container>, request: Request) -> Result<Answer> {
@@ -310,16 +358,21 @@ async fn attach(core: &Arc<Core>, container: Arc<Container>, request: Request) -
     let core = Arc::clone(core);
     // Registered before the answer is sent: the client starts the container right after it.
     let connection = if live {
-        Some(container.attach().await?)
+        let connection = container.attach().await?;
+        // Here, so that it is told before the start that the client waits with.
+        let name = container.view().name;
+        emit(&core, &container, &name, "attach", &[]);
+        Some(connection)
     } else {
         None
     };
     let work = move |mut client: hijack::Client| async move {
-        if replay {
-            let past = logs::past(&container, streams.stdout, streams.stderr).await;
-            if client.write(&past).await.is_err() {
-                return;
-            }
+        if replay
+            && logs::replay(&container, &streams, &mut client)
+                .await
+                .is_err()
+        {
+            return;
         }
         let Some(connection) = connection else {
             return client.close().await;
@@ -333,8 +386,6 @@ async fn attach(core: &Arc<Core>, container: Arc<Container>, request: Request) -
             return client.close().await;
         };
         let (reader, writer) = monitor.split();
-        let name = container.view().name;
-        emit(&core, &container, &name, "attach", &[]);
         client.run(&streams, reader, writer, |_| ()).await;
     };
     hijack::take_over(request.into_upgrade(), version, tty, work)

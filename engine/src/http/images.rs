@@ -13,7 +13,7 @@ use super::request::Request;
 use super::route::unsupported;
 use crate::blocking::blocking;
 use crate::core::Core;
-use crate::error::{EngineError, Result, chain};
+use crate::error::{EngineError, Result};
 use crate::filters::Filters;
 use crate::image::progress::Sink;
 use crate::image::push::Push;
@@ -64,7 +64,7 @@ pub(super) async fn prune(core: &Arc<Core>, request: &Request) -> Result<Answer>
 }
 
 /// `repo` and `tag` of a query as one reference; `tag` may be a digest.
-fn reference(name: &str, tag: Option<&str>) -> Result<Reference> {
+pub(super) fn reference(name: &str, tag: Option<&str>) -> Result<Reference> {
     let text = match tag {
         None => name.to_owned(),
         Some(tag) if tag.contains(':') => format!("{name}@{tag}"),
@@ -168,13 +168,9 @@ pub(super) async fn save(core: &Arc<Core>, names: &[&str]) -> Result<Answer> {
         let core = Arc::clone(core);
         blocking(move || archive::save(&core, &images)).await?
     };
-    let (out, chunks) = pipe::writer();
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = prepared.write(out) {
-            tracing::debug!(error = chain(&*error), "save of images cut short");
-        }
-    });
-    Ok(answer::stream("application/x-tar", chunks))
+    Ok(answer::archive(pipe::written(move |out| {
+        prepared.write(out)
+    })))
 }
 
 /// `docker load`: every image of the archive in the body.

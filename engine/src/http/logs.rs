@@ -8,7 +8,7 @@ use engine_api::{StreamKind, since};
 use tokio::sync::mpsc;
 
 use super::answer::{self, Answer};
-use super::hijack::push_frame;
+use super::hijack::{Client, Streams, push_frame};
 use super::request::Request;
 use crate::clock;
 use crate::container::Container;
@@ -142,24 +142,35 @@ async fn feed(
     }
 }
 
-/// What the log holds now, framed for an attached client.
-pub(super) async fn past(container: &Container, stdout: bool, stderr: bool) -> Bytes {
+/// Sends what the log holds now to an attached client.
+pub(super) async fn replay(
+    container: &Container,
+    streams: &Streams,
+    client: &mut Client,
+) -> io::Result<()> {
     let path = log_path(&container.dir);
     let query = LogQuery {
-        stdout,
-        stderr,
+        stdout: streams.stdout,
+        stderr: streams.stderr,
         ..Default::default()
     };
-    let tty = container.config.tty;
-    let read = run(move || {
-        let mut reader = LogReader::open(&path, query)?;
-        let mut out = BytesMut::new();
-        for record in reader.batch(usize::MAX)? {
-            write(&record, false, tty, &mut out);
+    let mut reader = run(move || LogReader::open(&path, query)).await?;
+    loop {
+        let records;
+        (reader, records) = run(move || {
+            let records = reader.batch(BATCH_BYTES)?;
+            Ok((reader, records))
+        })
+        .await?;
+        if records.is_empty() {
+            return Ok(());
         }
-        Ok(out.freeze())
-    });
-    read.await.unwrap_or_default()
+        let mut out = BytesMut::new();
+        for record in &records {
+            write(record, false, streams.tty, &mut out);
+        }
+        client.write(&out).await?;
+    }
 }
 
 fn write(record: &Record, timestamps: bool, tty: bool, out: &mut BytesMut) {

@@ -9,16 +9,37 @@ use http_body_util::BodyDataStream;
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
+use crate::error::chain;
+
 /// Chunks between the connection and the thread.
 const CHUNKS_MAX: usize = 4;
 /// Bytes of a chunk on its way out.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// A writer whose bytes become a body.
-pub(super) fn writer() -> (io::BufWriter<ChannelWriter>, mpsc::Receiver<Bytes>) {
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body of what `work` writes on the blocking pool. When it fails the body
+/// ends with an error.
+pub(super) fn written(
+    work: impl FnOnce(&mut io::BufWriter<ChannelWriter>) -> Result<(), Failure> + Send + 'static,
+) -> mpsc::Receiver<io::Result<Bytes>> {
     let (sender, chunks) = mpsc::channel(CHUNKS_MAX);
-    let out = io::BufWriter::with_capacity(CHUNK_BYTES, ChannelWriter { sender });
-    (out, chunks)
+    tokio::task::spawn_blocking(move || {
+        let channel = ChannelWriter {
+            sender: sender.clone(),
+        };
+        let mut out = io::BufWriter::with_capacity(CHUNK_BYTES, channel);
+        let done = work(&mut out).and_then(|()| Ok(io::Write::flush(&mut out)?));
+        let Err(error) = done else { return };
+        let error = chain(&*error);
+        if sender.is_closed() {
+            tracing::debug!(error, "the client left in the middle of an archive");
+        } else {
+            tracing::warn!(error, "archive cut short");
+            let _ = sender.blocking_send(Err(io::Error::other(error)));
+        }
+    });
+    chunks
 }
 
 /// A reader of a request's body, and the work that feeds it. Once the reader
@@ -47,13 +68,13 @@ pub(super) fn reader(
 /// Sends what is written to a body; fails once the client is gone.
 #[derive(Debug)]
 pub(super) struct ChannelWriter {
-    sender: mpsc::Sender<Bytes>,
+    sender: mpsc::Sender<io::Result<Bytes>>,
 }
 
 impl io::Write for ChannelWriter {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.sender
-            .blocking_send(Bytes::copy_from_slice(data))
+            .blocking_send(Ok(Bytes::copy_from_slice(data)))
             .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
         Ok(data.len())
     }

@@ -102,7 +102,12 @@ async fn dispatch(core: &Arc<Core>, request: Request) -> Result<Answer> {
         ("GET", ["distribution", name @ .., "json"]) => {
             images::distribution(core, &name.join("/"), &request).await
         }
-        ("POST", ["commit"]) => Err(unsupported("docker commit")),
+        ("POST", ["commit"]) => containers::commit(core, request).await,
+        // `docker system prune` ends with it; the builder's cache is not this
+        // socket's.
+        ("POST", ["build", "prune"]) => {
+            answer::ok(&serde_json::json!({"CachesDeleted": null, "SpaceReclaimed": 0}))
+        }
         ("POST", ["build", ..] | ["session"] | ["grpc"]) => Err(EngineError::NotImplemented(
             "builds do not go through this socket yet: use carrack build, or POST /api/v1/builds"
                 .to_owned(),

@@ -1,9 +1,10 @@
 //! `GET /containers/{id}/stats`, and the lines of `top`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_api::{CpuStats, CpuUsage, MemoryStats, PidsStats, Stats, ThrottlingData};
+use engine_api::{CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats, ThrottlingData};
 use tokio::sync::mpsc;
 
 use super::answer::{self, Answer};
@@ -42,7 +43,7 @@ pub(super) fn stats(
             if !prime && sender.send(sample).await.is_err() {
                 return;
             }
-            if !prime && !streaming {
+            if (!prime && !streaming) || container.view().removed {
                 return;
             }
             tokio::select! {
@@ -65,6 +66,10 @@ async fn sample(container: &Container) -> Stats {
     };
     if !view.state.is_up() {
         return stats;
+    }
+    // The host's traffic is not the container's.
+    if view.host_config.network_mode != "host" {
+        stats.networks = networks(view.state.pid());
     }
     let path = container.cgroup.clone();
     let Ok(found) = blocking(move || runtime::cgroup::stats(&path)).await else {
@@ -106,6 +111,37 @@ async fn sample(container: &Container) -> Stats {
         limit: found.pids_limit.unwrap_or(0),
     };
     stats
+}
+
+/// Traffic per interface of the network that a process is in, without the
+/// loopback: /proc/pid/net/dev, see proc_pid_net(5).
+fn networks(pid: u32) -> BTreeMap<String, NetworkStats> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, counters)| (name.trim(), counters))
+        .filter(|(name, _)| *name != "lo")
+        .map(|(name, counters)| (name.to_owned(), traffic(counters)))
+        .collect()
+}
+
+/// Eight counters of what came in, then eight of what went out.
+fn traffic(counters: &str) -> NetworkStats {
+    let numbers: Vec<u64> = counters
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or(0))
+        .collect();
+    let at = |index: usize| numbers.get(index).copied().unwrap_or(0);
+    NetworkStats {
+        rx_bytes: at(0),
+        rx_packets: at(1),
+        rx_errors: at(2),
+        rx_dropped: at(3),
+        tx_bytes: at(8),
+        tx_packets: at(9),
+        tx_errors: at(10),
+        tx_dropped: at(11),
+    }
 }
 
 /// CPU time of all processors since the host started.

@@ -20,3 +20,11 @@ fn signals_parse_by_name_and_number() {
     check("", None);
     check("RTMIN+99", None);
 }
+
+#[test]
+fn a_reload_is_no_end() {
+    let all = ["HUP", "USR1", "USR2", "WINCH", "CONT", "RTMIN+3"];
+    assert!(all.iter().all(|name| is_message(parse(name).unwrap())));
+    let ends = ["TERM", "INT", "QUIT", "KILL", "ABRT"];
+    assert!(!ends.iter().any(|name| is_message(parse(name).unwrap())));
+}
