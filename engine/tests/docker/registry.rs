@@ -1,9 +1,10 @@
 //! A registry of one image: busybox, made from the host's static one.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use oci::Digest;
 use oci::layer::{Entry, EntryKind, TarWriter};
@@ -14,11 +15,12 @@ const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let image = Image::new();
+    let image = Arc::new(Image::new());
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            let image = Arc::clone(&image);
             // A client that leaves early is no failure of the registry.
-            let _ = image.answer(stream);
+            std::thread::spawn(move || drop(image.answer(stream)));
         }
     });
     format!("{address}/busybox:1")
@@ -28,29 +30,51 @@ struct Image {
     layer: Vec<u8>,
     config: Vec<u8>,
     manifest: Vec<u8>,
+    /// Of an image with a second layer that never comes.
+    endless: [Vec<u8>; 2],
+}
+
+/// Digest of the layer that never comes.
+fn endless_layer() -> Digest {
+    Digest::sha256(b"endless")
 }
 
 impl Image {
     fn new() -> Self {
         let layer = layer();
-        let config = serde_json::json!({
+        let config_json = serde_json::json!({
             "architecture": oci::Platform::host().architecture, "os": "linux",
             "created": "2026-01-01T00:00:00Z",
             "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
             "rootfs": {"type": "layers", "diff_ids": [Digest::sha256(&layer)]},
         });
-        let config = serde_json::to_vec(&config).unwrap();
+        let config = serde_json::to_vec(&config_json).unwrap();
         let descriptor = |kind: &str, data: &[u8]| serde_json::json!({"mediaType": kind, "digest": Digest::sha256(data), "size": data.len()});
         let manifest = serde_json::json!({
             "schemaVersion": 2, "mediaType": MANIFEST_TYPE,
             "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
             "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
         });
+        let (mut endless_manifest, mut endless_config) = (manifest.clone(), config_json);
+        let diff_ids = [Digest::sha256(&layer), endless_layer()];
+        endless_config["rootfs"]["diff_ids"] = serde_json::json!(diff_ids);
+        let endless_config = serde_json::to_vec(&endless_config).unwrap();
+        let mut layers = manifest["layers"].as_array().unwrap().clone();
+        layers.push(layers[0].clone());
+        layers[1]["digest"] = serde_json::json!(endless_layer());
+        endless_manifest["layers"] = layers.into();
+        endless_manifest["config"]["digest"] = serde_json::json!(Digest::sha256(&endless_config));
+        endless_manifest["config"]["size"] = endless_config.len().into();
+        let endless = [
+            serde_json::to_vec(&endless_manifest).unwrap(),
+            endless_config,
+        ];
         let manifest = serde_json::to_vec(&manifest).unwrap();
         Self {
             layer,
             config,
             manifest,
+            endless,
         }
     }
 
@@ -90,12 +114,22 @@ impl Image {
         let mut words = first.split(' ');
         let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
         let last = path.rsplit('/').next().unwrap_or("");
-        let found = [&self.layer, &self.config, &self.manifest]
+        let found = [&self.layer, &self.config, &self.manifest, &self.endless[1]]
             .into_iter()
             .find(|data| Digest::sha256(data).to_string() == last);
+        if last == endless_layer().to_string() {
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+                self.layer.len()
+            )?;
+            // Until the client leaves.
+            return stream.read_exact(&mut [0]);
+        }
         let hostile = self.hostile(last);
         let (kind, data): (&str, &[u8]) = match found {
             _ if path.contains("/manifests/bad-") => (MANIFEST_TYPE, &hostile),
+            _ if path.ends_with("/manifests/endless") => (MANIFEST_TYPE, &self.endless[0]),
             _ if path.contains("/manifests/") => (MANIFEST_TYPE, &self.manifest),
             Some(data) => ("application/octet-stream", data),
             None => ("application/json", b"{}"),

@@ -1,0 +1,70 @@
+//! Connections that carry a process's streams.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use crate::daemon::Daemon;
+
+#[test]
+fn an_old_client_takes_its_connection_over_after_a_200() {
+    let daemon = Daemon::start();
+    let image = daemon.image.as_str();
+    let id = daemon.ok(&["create", "-i", image, "cat"]);
+    let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+    write!(
+        stream,
+        "POST /v1.24/containers/{id}/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: d\r\n\r\n"
+    )
+    .unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    daemon.ok(&["start", &id]);
+    stream.write_all(b"through").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"\x01\0\0\0\0\0\0\x07through");
+    assert_eq!(daemon.ok(&["wait", &id]), "0");
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_nothing_else_back() {
+    let daemon = Daemon::start();
+    let image = daemon.image.as_str();
+    daemon.ok(&["run", "-d", "--name", "box", image, "sleep", "1000"]);
+    let (status, body) = daemon.request(
+        "POST",
+        "/containers/box/exec",
+        r#"{"AttachStdout":true,"Cmd":["sh","-c","yes > /proc/self/fd/1"]}"#,
+    );
+    assert_eq!(status, 201, "{body}");
+    let created: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let id = created["Id"].as_str().unwrap();
+    let before = daemon.memory_kib();
+    let mut stalled = UnixStream::connect(daemon.socket()).unwrap();
+    write!(
+        stalled,
+        "POST /exec/{id}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+         Content-Length: 2\r\n\r\n{{}}"
+    )
+    .unwrap();
+    let mut head = [0; 64];
+    stalled.read_exact(&mut head).unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    for _ in 0..20 {
+        assert_eq!(daemon.ok(&["exec", "box", "echo", "alive"]), "alive");
+    }
+    assert!(
+        daemon.memory_kib() < before + 32 * 1024,
+        "output is buffered without bound"
+    );
+    // It leaves: the process is still there and can be ended.
+    drop(stalled);
+    daemon.ok(&["rm", "-f", "box"]);
+}
