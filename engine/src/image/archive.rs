@@ -30,6 +30,8 @@ use crate::scratch::Scratch;
 /// Largest `manifest.json` and image configuration.
 const JSON_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const LIST: &str = "manifest.json";
+/// Of a layer in a Docker manifest that is not compressed.
+const DOCKER_LAYER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -267,18 +269,32 @@ async fn record(
     Ok(names)
 }
 
-/// An OCI manifest of these parts.
+/// An OCI manifest of these parts. What came with a Docker manifest takes its
+/// OCI name: clients refuse a mixture.
 pub(crate) fn manifest(config: Descriptor, layers: Vec<Descriptor>) -> Result<Vec<u8>> {
     let manifest = ImageManifest {
         schema_version: 2,
         media_type: Some(MediaType::from(MediaType::OCI_MANIFEST)),
         artifact_type: None,
-        config: Some(config),
-        layers,
+        config: Some(in_oci_words(config)),
+        layers: layers.into_iter().map(in_oci_words).collect(),
         subject: None,
         annotations: Default::default(),
     };
     serde_json::to_vec(&manifest).map_err(|error| EngineError::internal("write a manifest", error))
+}
+
+fn in_oci_words(descriptor: Descriptor) -> Descriptor {
+    let name = match descriptor.media_type.as_str() {
+        MediaType::DOCKER_CONFIG => MediaType::OCI_CONFIG,
+        MediaType::DOCKER_LAYER_GZIP => MediaType::OCI_LAYER_GZIP,
+        DOCKER_LAYER_TAR => MediaType::OCI_LAYER_TAR,
+        _ => return descriptor,
+    };
+    Descriptor {
+        media_type: MediaType::from(name),
+        ..descriptor
+    }
 }
 
 /// Digest, size and packing of a layer's file.
@@ -305,3 +321,7 @@ fn describe(file: &mut std::fs::File) -> io::Result<Descriptor> {
     };
     Ok(Descriptor::new(media_type, hasher.finish(), size))
 }
+
+#[cfg(test)]
+#[path = "archive/tests.rs"]
+mod tests;
