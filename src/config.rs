@@ -65,9 +65,19 @@ pub struct Config {
     pub bridge_subnet: Subnet,
     pub cgroup_parent: String,
     pub build_workers: usize,
+    pub build_cache_max: Share,
     pub log: String,
     pub log_format: LogFormat,
     pub shutdown_timeout: Duration,
+}
+
+/// A part of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Share {
+    Bytes(u64),
+    /// Of the file system's size.
+    Percent(u8),
 }
 
 /// How log lines are written.

@@ -15,7 +15,7 @@ use runtime::{
 use tokio::task::JoinSet;
 
 use crate::{
-    config::{Config, Role},
+    config::{Config, Role, Share},
     http_server::{self, Stop},
     logging,
     supervisor::channel::{self, ChildEnd, FromChild, Listener, Teller},
@@ -173,6 +173,7 @@ async fn open_host(config: &Config) -> Result<Host> {
 async fn open_builder(config: &Config, host: Host) -> Result<Builder> {
     let settings = BuilderConfig {
         workers: config.build_workers,
+        cache_bytes_max: Some(build_cache_max(config)?),
         registry_hosts: registry_hosts(config),
         cgroup_parent: config.cgroup_parent.clone(),
         ..BuilderConfig::new(config.data_dir.join("builder"))
@@ -180,6 +181,18 @@ async fn open_builder(config: &Config, host: Host) -> Result<Builder> {
     Builder::open(settings, host)
         .await
         .context("open the build service")
+}
+
+/// The bound of the build cache in bytes.
+fn build_cache_max(config: &Config) -> Result<u64> {
+    match config.build_cache_max {
+        Share::Bytes(bytes) => Ok(bytes),
+        Share::Percent(percent) => {
+            let disk =
+                rustix::fs::statvfs(&config.data_dir).context("read the size of the disk")?;
+            Ok(disk.f_blocks * disk.f_frsize / 100 * u64::from(percent))
+        }
+    }
 }
 
 async fn open_engine(config: &Config, host: Host) -> Result<Engine> {

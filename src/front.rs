@@ -77,7 +77,7 @@ async fn run(
         registry = Some(opened);
     } else if config.has(Role::Builder) {
         tracing::warn!(
-            "without the registry role there are no accounts: the build API is served on {} only",
+            "without the registry role there are no accounts: the build API is served on {} only, and pushes go without credentials",
             config.builder_socket.display()
         );
     }

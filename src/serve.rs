@@ -161,7 +161,15 @@ impl Greeting {
                 config.engine_socket.display()
             ));
         }
-        if self.first_start && std::fs::write(marker(config), "").is_ok() {
+        if config.has(Role::Builder) && !config.has(Role::Registry) {
+            text.push_str(&format!(
+                "\nBuilds on unix://{} only: accounts come with the registry",
+                config.builder_socket.display()
+            ));
+        }
+        // The commands need a registry to log in to.
+        let greets = self.first_start && config.has(Role::Registry);
+        if greets && std::fs::write(marker(config), "").is_ok() {
             text.push_str("\n\nNext:\n\n");
             for command in next_commands(config) {
                 text.push_str(&format!("    {command}\n"));

@@ -11,6 +11,7 @@ mod blobs;
 mod builds;
 mod cache;
 mod events;
+mod retention;
 
 use std::path::Path;
 
@@ -23,6 +24,7 @@ pub(crate) use blobs::LayerBlob;
 pub(crate) use builds::{BuildRow, NewBuild};
 pub(crate) use cache::{CacheRecord, NewRecord};
 pub(crate) use events::StoredEvent;
+pub(crate) use retention::OldRecord;
 
 /// Readers and the unsynced writer share this many connections: more would
 /// only queue on SQLite's single writer.

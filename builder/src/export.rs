@@ -176,6 +176,18 @@ impl Exporter {
         Ok(blob)
     }
 
+    /// Removes the bytes of forms that the database has forgotten.
+    pub(crate) async fn remove(&self, blobs: Vec<LayerBlob>) {
+        for blob in blobs {
+            let path = self.path(&blob.descriptor.digest);
+            if let Err(error) = tokio::fs::remove_file(&path).await
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %path.display(), %error, "cannot remove a layer's blob");
+            }
+        }
+    }
+
     /// Where a blob that was made here lies.
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())

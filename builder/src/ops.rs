@@ -14,6 +14,7 @@ mod image;
 mod layers;
 mod owner;
 mod resolv;
+mod retention;
 mod select;
 mod site;
 mod tree;
@@ -71,6 +72,7 @@ struct Shop {
     sandboxes: Sandboxes,
     exporter: Exporter,
     registry_hosts: Vec<String>,
+    db: Db,
 }
 
 impl Workshop {
@@ -107,7 +109,7 @@ impl Workshop {
             Exporter::open(&blob_dir, client.clone(), layers.clone(), db.clone()).await?;
         Ok(Self(Arc::new(Shop {
             solver: Solver::new(cache, config.steps_max),
-            images: Images::new(client, layers.clone(), db),
+            images: Images::new(client, layers.clone(), db.clone()),
             sandboxes: Sandboxes {
                 layers: layers.clone(),
                 launcher: host.launcher,
@@ -124,6 +126,7 @@ impl Workshop {
             layers,
             exporter,
             registry_hosts: config.registry_hosts.clone(),
+            db,
         })))
     }
 

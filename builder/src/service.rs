@@ -14,6 +14,7 @@ mod job;
 mod live;
 mod options;
 mod recorder;
+mod retention;
 mod state;
 mod transcript;
 mod worker;
@@ -35,6 +36,7 @@ use self::{
     contexts::Contexts,
     error::ApiError,
     live::Live,
+    retention::Retention,
     state::{Action, next},
 };
 use crate::{
@@ -75,6 +77,7 @@ struct Inner {
     contexts: Contexts,
     live: Live,
     workshop: Workshop,
+    retention: Retention,
     queued_max: usize,
     uploads: Semaphore,
     /// Wakes a worker when a build was queued.
@@ -120,6 +123,7 @@ impl Builder {
             contexts,
             live: Live::default(),
             workshop,
+            retention: Retention::new(&config),
             queued_max: config.queued_max,
             uploads: Semaphore::new(UPLOADS_MAX),
             queued: Notify::new(),

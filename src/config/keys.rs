@@ -165,6 +165,12 @@ pub const KEYS: &[Key] = &[
         "Builds that run at the same time",
     ),
     text(
+        "build-cache-max",
+        "BYTES|PERCENT%",
+        Some("20%"),
+        "Size of the build cache, or its part of the disk; the least recently used goes first",
+    ),
+    text(
         "log",
         "FILTER",
         Some("info"),

@@ -112,6 +112,10 @@ fn refuses_values_by_name() {
     check_error(&[], &[], Some("listen = 5"), "listen is \"5\"");
     check_error(&[], &[], Some("role = [1]"), "array of strings");
     check_error(&["--build-workers=0"], &[], None, "from 1 to 256");
+    for wrong in ["0%", "101%", "10GB", "-1"] {
+        let flag = format!("--build-cache-max={wrong}");
+        check_error(&[&flag], &[], None, "1% to 100% of the disk");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::{Result, anyhow, bail};
 
 use super::{
-    Config, LogFormat, Role, Subnet,
+    Config, LogFormat, Role, Share, Subnet,
     layers::{Effective, Value},
 };
 
@@ -31,6 +31,7 @@ pub fn parse(effective: &Effective) -> Result<Config> {
             n @ 1..=256 => n,
             n => bail!("build-workers is {n}: write a number from 1 to 256"),
         },
+        build_cache_max: build_cache_max(&get("build-cache-max").text()?)?,
         log: get("log").text()?,
         log_format: match get("log-format").text()?.as_str() {
             "text" => LogFormat::Text,
@@ -169,6 +170,20 @@ fn subnet(text: &str) -> Result<Subnet> {
         );
     }
     Ok(subnet)
+}
+
+fn build_cache_max(text: &str) -> Result<Share> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent
+            .parse()
+            .ok()
+            .filter(|percent| (1..=100).contains(percent))
+            .map(Share::Percent),
+        None => text.parse().ok().map(Share::Bytes),
+    };
+    share.ok_or_else(|| {
+        anyhow!("build-cache-max is {text:?}: write a number of bytes, or 1% to 100% of the disk")
+    })
 }
 
 fn cgroup_parent(text: &str) -> Result<String> {

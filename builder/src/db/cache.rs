@@ -77,10 +77,12 @@ impl Db {
         let mut tx = self.pool.begin().await?;
         let now = now_ms();
         let id: i64 = sqlx::query(
-            "INSERT INTO cache_records (identity, outputs, created_at) VALUES (?, ?, ?) RETURNING id",
+            "INSERT INTO cache_records (identity, outputs, created_at, used_at) \
+             VALUES (?, ?, ?, ?) RETURNING id",
         )
         .bind(record.identity.to_column())
         .bind(i64::try_from(record.outputs.len()).unwrap_or(i64::MAX))
+        .bind(now)
         .bind(now)
         .fetch_one(&mut *tx)
         .await?

@@ -103,3 +103,23 @@ async fn a_renamed_layer_is_found_under_its_new_name_with_its_age() {
     db.system_forget_layer("base").await.unwrap();
     assert!(db.system_cache_record(&key).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn old_builds_go_with_their_logs_but_not_those_that_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir).await;
+    for id in ["a", "b", "c"] {
+        enqueue(&db, id, 9).await;
+    }
+    for id in ["a", "c"] {
+        let to = BuildState::Cancelled;
+        let events = [state(2, to)];
+        let done = db.system_transition(id, BuildState::Queued, to, None, None, &events);
+        assert!(done.await.unwrap());
+    }
+    assert_eq!(db.system_drop_old_builds(1).await.unwrap(), 1);
+    assert!(db.system_build("a").await.unwrap().is_none());
+    assert_eq!(db.system_events("a", 0, 9).await.unwrap(), []);
+    assert!(db.system_build("b").await.unwrap().is_some());
+    assert_eq!(db.system_events("c", 0, 9).await.unwrap().len(), 2);
+}

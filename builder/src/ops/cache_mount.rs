@@ -9,6 +9,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use oci::Digest;
@@ -18,6 +19,9 @@ use crate::solver::op::Sharing;
 
 /// Copies of one private cache: as many steps as a host may run at once.
 const COPIES_MAX: usize = 256;
+
+/// How long a cache that no step asks for is kept.
+const UNUSED_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -51,6 +55,22 @@ impl CacheMounts {
         })
     }
 
+    /// Removes caches that no step has asked for in a long time. None may be
+    /// in use; blocks.
+    pub(crate) fn expire(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let age = entry.metadata()?.modified()?.elapsed();
+            if age.is_ok_and(|age| age > UNUSED_MAX) {
+                // Under the name of what is not published, which a start removes.
+                let going = entry.path().with_extension("new");
+                fs::rename(entry.path(), &going)?;
+                fs::remove_dir_all(going)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The directory of cache `id`, once `sharing` allows its use.
     pub(crate) async fn lease(&self, id: &str, sharing: Sharing) -> io::Result<CacheLease> {
         let base = Digest::sha256(id.as_bytes()).hex();
@@ -78,7 +98,10 @@ impl CacheMounts {
     fn lease_at(&self, path: PathBuf, lock: Option<OwnedMutexGuard<()>>) -> io::Result<CacheLease> {
         let fresh = !path.exists();
         let path = match fresh {
-            false => path,
+            false => {
+                fs::File::open(&path)?.set_modified(SystemTime::now())?;
+                path
+            }
             true => {
                 let new = path.with_extension("new");
                 fs::create_dir(&new)?;

@@ -146,14 +146,28 @@ impl Layers {
         self.store.sync()
     }
 
+    /// Bytes of a layer's files; 0 when it is not there; blocks.
+    pub(crate) fn size_bytes(&self, name: &str) -> u64 {
+        let known = layer_name(name).map(|name| self.store.layer_usage(&name));
+        known.map_or(0, |size| size.unwrap_or(0))
+    }
+
+    /// Removes layers from the store, unless others than the cache use them.
     pub(crate) async fn remove(&self, names: &[String]) {
         let names: Vec<LayerName> = names.iter().filter_map(|n| layer_name(n).ok()).collect();
         let store = self.store.clone();
         blocking(move || {
             store.release(&names);
             for name in names {
-                if let Err(error) = store.remove_layer(&name) {
-                    tracing::warn!(layer = name.as_str(), %error, "cannot remove a layer");
+                match store.remove_layer(&name) {
+                    Ok(()) => {}
+                    // An image or a container of the engine has it.
+                    Err(
+                        error @ (SnapshotError::LayerInUse { .. } | SnapshotError::LayerPinned(_)),
+                    ) => tracing::debug!(layer = name.as_str(), %error, "a layer stays"),
+                    Err(error) => {
+                        tracing::warn!(layer = name.as_str(), %error, "cannot remove a layer");
+                    }
                 }
             }
         })

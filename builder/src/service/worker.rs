@@ -27,6 +27,7 @@ pub(crate) async fn work(builder: Builder) {
     while !inner.draining.is_cancelled() {
         // Registered before looking, so that a build queued meanwhile wakes us.
         let queued = inner.queued.notified();
+        let running_build = inner.retention.build().await;
         match inner.db.system_claim(running).await {
             Ok(Some(row)) => {
                 // One wake-up may stand for several builds.
@@ -36,12 +37,18 @@ pub(crate) async fn work(builder: Builder) {
                 let id = row.id.clone();
                 let ended = tokio::spawn(run(builder.clone(), row)).await;
                 settle(&builder, &id, ended).await;
+                drop(running_build);
+                inner.retention.tidy(&inner.db, &inner.workshop).await;
             }
-            Ok(None) => tokio::select! {
-                () = queued => {}
-                () = inner.draining.cancelled() => {}
-            },
+            Ok(None) => {
+                drop(running_build);
+                tokio::select! {
+                    () = queued => {}
+                    () = inner.draining.cancelled() => {}
+                }
+            }
             Err(error) => {
+                drop(running_build);
                 tracing::error!(error = chain(&error), "cannot read the build queue");
                 tokio::select! {
                     () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}

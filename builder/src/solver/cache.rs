@@ -59,6 +59,7 @@ impl Cache {
             .flatten()
             .all(|name| (self.exists)(name))
         {
+            self.db.system_touch_record(record.id).await?;
             return Ok(Some(record));
         }
         self.db.system_drop_record(record.id).await?;

@@ -92,3 +92,30 @@ async fn a_build_that_a_restart_interrupts_goes_on_after_it() {
     assert_eq!(seqs, expected);
     bench.check_nothing_left().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_over_its_bound_loses_what_nobody_uses() {
+    let mut bench = Bench::new().await;
+    let old = bench.build(context("one", "x")).await.succeeded();
+    let before = bench.layers.list_layers().unwrap();
+    assert!(before.len() > 3, "{}", old.log);
+    // As an image of the engine holds its layers.
+    let pin = bench.layers.pin(&before[..1]);
+
+    bench.bound_cache(1).await;
+    let again = bench.build(context("one", "x")).await.succeeded();
+    assert_eq!(again.steps(StepStatus::Cached).len(), 6, "{}", again.log);
+    // Tidying starts when the build has ended.
+    let shrunk = async {
+        while bench.layers.list_layers().unwrap() != before[..1] {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(30), shrunk).await;
+    assert!(waited.is_ok(), "{:?}", bench.layers.list_layers());
+
+    let anew = bench.build(context("one", "x")).await.succeeded();
+    assert_eq!(anew.steps(StepStatus::Cached), [""; 0], "{}", anew.log);
+    drop(pin);
+    bench.check_nothing_left().await;
+}

@@ -38,12 +38,19 @@ pub(crate) struct Bench {
     pub(crate) layers: LayerStore,
     host: Host,
     cgroup_parent: String,
+    cache_bytes_max: Option<u64>,
     dir: tempfile::TempDir,
 }
 
 impl Bench {
     pub(crate) async fn new() -> Self {
         Self::with(None).await
+    }
+
+    /// With a bound on the cache from now on.
+    pub(crate) async fn bound_cache(&mut self, bytes: u64) {
+        self.cache_bytes_max = Some(bytes);
+        self.restart().await;
     }
 
     pub(crate) async fn with(bridge: Option<Arc<Bridge>>) -> Self {
@@ -56,12 +63,13 @@ impl Bench {
             bridge,
         };
         let cgroup_parent = cgroup_parent();
-        let builder = open(dir.path(), &host, &cgroup_parent).await;
+        let builder = open(dir.path(), &host, &cgroup_parent, None).await;
         Self {
             builder,
             layers,
             host,
             cgroup_parent,
+            cache_bytes_max: None,
             dir,
         }
     }
@@ -70,7 +78,8 @@ impl Bench {
     /// on the same directory.
     pub(crate) async fn restart(&mut self) {
         self.builder.shutdown(Duration::ZERO).await;
-        self.builder = open(self.dir.path(), &self.host, &self.cgroup_parent).await;
+        let max = self.cache_bytes_max;
+        self.builder = open(self.dir.path(), &self.host, &self.cgroup_parent, max).await;
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -200,9 +209,15 @@ impl Bench {
     }
 }
 
-async fn open(dir: &Path, host: &Host, cgroup_parent: &str) -> Builder {
+async fn open(
+    dir: &Path,
+    host: &Host,
+    cgroup_parent: &str,
+    cache_bytes_max: Option<u64>,
+) -> Builder {
     let mut config = BuilderConfig::new(dir.join("builder"));
     config.cgroup_parent = cgroup_parent.to_owned();
+    config.cache_bytes_max = cache_bytes_max;
     Builder::open(config, host.clone()).await.unwrap()
 }
 
