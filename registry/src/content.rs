@@ -16,9 +16,9 @@ pub(crate) use ingest::{BodyFailure, Ingest, pump};
 pub(crate) use read::BlobBody;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, hash_map::Entry},
     fmt, io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -108,6 +108,12 @@ pub(crate) trait BlobStore: Send + Sync + fmt::Debug {
     /// Calls `visit` with every object that is not held in reserve for later use.
     fn each_key(&self, visit: &mut dyn FnMut(ObjectKey)) -> Result<(), StoreError>;
 
+    /// A lease on an object that nobody works on and that is not in reserve;
+    /// `None` for others. Whoever removes what no row names needs it: a key that
+    /// was in use when it was listed may have gone back to the reserve since, and
+    /// from there to the next upload.
+    fn claim(&self, key: &ObjectKey) -> Option<Lease>;
+
     /// The keys that requests are working on.
     fn leases(&self) -> &Arc<Leases>;
 
@@ -139,27 +145,35 @@ pub(crate) trait ObjectReader: Send + Sync + fmt::Debug {
     fn read_cached(&self, buffer: &mut [u8], offset_bytes: u64) -> usize;
 }
 
-/// The keys in use by running requests, which the sweeper leaves alone.
+/// The keys in use by running requests, which the sweeper leaves alone, with the
+/// number of leases on each.
 #[derive(Debug, Default)]
-pub(crate) struct Leases(Mutex<HashSet<ObjectKey>>);
+pub(crate) struct Leases(Mutex<HashMap<ObjectKey, usize>>);
 
 impl Leases {
+    fn keys(&self) -> MutexGuard<'_, HashMap<ObjectKey, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn hold(self: &Arc<Self>, key: ObjectKey) -> Lease {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.clone());
+        *self.keys().entry(key.clone()).or_default() += 1;
+        self.lease(key)
+    }
+
+    /// As `hold`, when nobody else holds the key.
+    pub(crate) fn claim(self: &Arc<Self>, key: &ObjectKey) -> Option<Lease> {
+        match self.keys().entry(key.clone()) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(free) => free.insert(1),
+        };
+        Some(self.lease(key.clone()))
+    }
+
+    fn lease(self: &Arc<Self>, key: ObjectKey) -> Lease {
         Lease(Arc::new(Held {
             leases: Arc::clone(self),
             key,
         }))
-    }
-
-    pub(crate) fn holds(&self, key: &ObjectKey) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(key)
     }
 }
 
@@ -181,11 +195,13 @@ impl Lease {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.leases
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.key);
+        let mut keys = self.leases.keys();
+        if let Some(count) = keys.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                keys.remove(&self.key);
+            }
+        }
     }
 }
 

@@ -1,13 +1,17 @@
 //! Background cleaning: upload sessions past their time, and objects that no
 //! row names because a crash came between writing bytes and committing them.
 //!
-//! Safe beside running requests: an object goes only if no request holds it and,
-//! looked up after that, no row names it. Keys go from "held" to "in a row" and
-//! never the other way round without being forgotten first.
+//! Safe beside running requests: an object goes only while the sweeper itself
+//! holds it, which nobody else can then, and no row names it. Claiming comes
+//! first: an object that was listed while in use may be in use again, or wait for
+//! its next use.
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{content::ObjectKey, service::Service};
+use crate::{
+    content::{Lease, ObjectKey},
+    service::Service,
+};
 
 /// Time between two rounds.
 const PERIOD: Duration = Duration::from_secs(600);
@@ -55,12 +59,11 @@ pub(crate) async fn round(service: &Arc<Service>) -> Result<usize, String> {
 }
 
 async fn sweep_chunk(service: &Arc<Service>, chunk: &[ObjectKey]) -> Result<usize, String> {
-    let leases = service.store.leases();
-    let free: Vec<ObjectKey> = chunk
+    let claims: Vec<Lease> = chunk
         .iter()
-        .filter(|key| !leases.holds(key))
-        .cloned()
+        .filter_map(|key| service.store.claim(key))
         .collect();
+    let free: Vec<ObjectKey> = claims.iter().map(|claim| claim.key().clone()).collect();
     let known = service
         .db
         .system_known_objects(&free)

@@ -14,6 +14,7 @@ fn conforms(open: impl Fn() -> Box<dyn BlobStore>) {
     removed_means_gone(open().as_ref());
     keys_are_never_used_twice(open().as_ref());
     listing_shows_what_was_written(&open);
+    what_is_claimed_was_free(open().as_ref());
 }
 
 fn read(store: &dyn BlobStore, key: &ObjectKey, offset: u64, length: usize) -> Vec<u8> {
@@ -128,16 +129,40 @@ fn listing_shows_what_was_written(open: &impl Fn() -> Box<dyn BlobStore>) {
         })
         .unwrap();
     assert!(listed.contains(lease.key()));
-    assert!(store.leases().holds(lease.key()));
-    let key = lease.key().clone();
     drop(lease);
-    assert!(!store.leases().holds(&key));
     for key in &listed {
         store.remove(key).unwrap();
     }
     let mut left = 0;
     store.each_key(&mut |_| left += 1).unwrap();
     assert_eq!(left, 0, "only the reserve is left, which is not listed");
+}
+
+fn what_is_claimed_was_free(store: &dyn BlobStore) {
+    let (lease, mut writer) = store.create().unwrap();
+    writer.write(&[Bytes::from_static(b"x")]).unwrap();
+    let key = lease.key().clone();
+    let again = store.leases().hold(key.clone());
+    for held in [lease, again] {
+        assert!(store.claim(&key).is_none());
+        drop(held);
+    }
+    let claim = store.claim(&key);
+    assert!(claim.is_some() && store.claim(&key).is_none());
+    drop(claim);
+    // Listed while in use and given back since: the next uploads may get it.
+    let (lease, _) = store.create().unwrap();
+    let mut listed = Vec::new();
+    store.each_key(&mut |key| listed.push(key)).unwrap();
+    assert!(listed.contains(lease.key()));
+    store.recycle(lease);
+    for claim in listed.iter().filter_map(|key| store.claim(key)) {
+        store.remove(claim.key()).unwrap();
+    }
+    for _ in 0..100 {
+        let (lease, _) = store.create().unwrap();
+        assert!(store.open(lease.key()).is_ok(), "{}", lease.key());
+    }
 }
 
 #[test]

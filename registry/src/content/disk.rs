@@ -212,6 +212,15 @@ impl BlobStore for DiskStore {
         Ok(())
     }
 
+    fn claim(&self, key: &ObjectKey) -> Option<Lease> {
+        // Keys enter and leave the reserve under its lock and with a lease.
+        let reserve = self.reserve();
+        match reserve.contains(key) {
+            true => None,
+            false => self.leases.claim(key),
+        }
+    }
+
     fn leases(&self) -> &Arc<Leases> {
         &self.leases
     }
