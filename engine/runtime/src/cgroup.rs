@@ -401,12 +401,16 @@ pub fn freeze(path: &str) -> Result<(), CgroupError> {
     Cgroup::new(path).set_frozen(true)
 }
 
-/// Undoes [`freeze`].
+/// Undoes [`freeze`]. A group that is gone, as after the death of its last
+/// process, needs nothing.
 ///
 /// # Errors
-/// When the group does not exist.
+/// When the kernel refuses.
 pub fn thaw(path: &str) -> Result<(), CgroupError> {
-    Cgroup::new(path).set_frozen(false)
+    match Cgroup::new(path).set_frozen(false) {
+        Err(CgroupError::System { source, .. }) if is_gone(&source) => Ok(()),
+        result => result,
+    }
 }
 
 /// Changes the limits of a running container.
@@ -508,6 +512,11 @@ fn is_busy(error: &io::Error) -> bool {
 
 fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
+}
+
+/// Whether a group went, also under an open file of it.
+fn is_gone(error: &io::Error) -> bool {
+    is_absent(error) || error.raw_os_error() == Some(Errno::NODEV.raw_os_error())
 }
 
 fn magic(path: &Path) -> Option<i64> {
