@@ -78,23 +78,29 @@ impl Contexts {
     /// nothing is left then.
     pub(crate) async fn store(&self, id: &str, body: Body) -> Result<(), ApiError> {
         let part = Part(self.dir.join(format!("{id}.part")));
-        self.receive(&part.0, body).await?;
+        let mut pieces = body.into_data_stream();
+        if let Err(error) = self.receive(&part.0, &mut pieces).await {
+            drop(part);
+            if !matches!(error, ApiError::UploadSlow { .. } | ApiError::UploadBroken) {
+                linger(&mut pieces).await;
+            }
+            return Err(error);
+        }
         fs::rename(&part.0, self.tarball(id))
             .await
             .map_err(ApiError::from_io)?;
         sync_dir(&self.dir).await.map_err(ApiError::from_io)
     }
 
-    async fn receive(&self, path: &Path, body: Body) -> Result<(), ApiError> {
+    async fn receive(&self, path: &Path, pieces: &mut BodyDataStream) -> Result<(), ApiError> {
         let file = fs::File::create_new(path)
             .await
             .map_err(ApiError::from_io)?;
         let mut file = tokio::io::BufWriter::with_capacity(512 * 1024, file);
         let mut head = Vec::with_capacity(HEAD_BYTES);
         let mut size = 0_u64;
-        let mut pieces = body.into_data_stream();
         let mut progress = Progress::new(self.pace_min);
-        while let Some(piece) = progress.next(&mut pieces).await? {
+        while let Some(piece) = progress.next(pieces).await? {
             size += piece.len() as u64;
             if size > self.bytes_max {
                 return Err(ApiError::TooLarge(self.bytes_max));
@@ -191,6 +197,14 @@ impl Progress {
     }
 }
 
+/// Reads on after a refusal, for a while: closing a connection with unread bytes
+/// resets it, and takes the answer from a sender that is still busy (RFC 9112,
+/// section 9.6).
+async fn linger(pieces: &mut BodyDataStream) {
+    let rest = async { while let Some(Ok(_)) = pieces.next().await {} };
+    let _over = tokio::time::timeout(LINGER, rest).await;
+}
+
 /// A file that is removed unless it was renamed.
 struct Part(PathBuf);
 
@@ -200,6 +214,8 @@ impl Drop for Part {
     }
 }
 
+/// How long the rest of a refused body is read.
+const LINGER: Duration = Duration::from_secs(10);
 /// A tar header block.
 const HEAD_BYTES: usize = 512;
 
