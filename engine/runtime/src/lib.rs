@@ -26,4 +26,6 @@ mod sys;
 pub mod unpack;
 pub mod user;
 
+pub use sys::queue::unread_bytes;
+
 pub use launcher::launcher_main;

@@ -8,4 +8,5 @@ pub(crate) mod filter;
 pub(crate) mod mount;
 pub(crate) mod net;
 pub(crate) mod process;
+pub(crate) mod queue;
 pub(crate) mod signal;

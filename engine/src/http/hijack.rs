@@ -5,23 +5,37 @@
 //! close ends the input and nothing else. Output is never buffered here: a
 //! client that does not read holds the container's output back, and one that
 //! leaves ends only its own connection.
+//!
+//! Nothing is sent before the client has read the answer's head: Docker's SDK for
+//! Python reads the head through a buffer that it then drops, with all output
+//! that is in it by then.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use engine_api::{ApiVersion, Frame, StreamKind, since};
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
 use http::{Response, StatusCode};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use runtime::monitor::{ExitStatus, MonitorEvent, MonitorReader, MonitorWriter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::answer::Answer;
+use super::request::Upgrade;
 use crate::error::{EngineError, Result};
 
 /// Input read from a client at once.
 const INPUT_BYTES: usize = 32 * 1024;
 /// ctrl-p ctrl-q.
 const DETACH_KEYS: &[u8] = &[16, 17];
+/// How often a client is looked at that has not read the answer's head yet. Few
+/// are ever: starting a process takes longer than reading.
+const HEAD_LOOK: Duration = Duration::from_millis(1);
+/// How long output waits for it at the most.
+const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which streams a client wants and how.
 #[derive(Clone, Debug)]
@@ -40,12 +54,45 @@ pub(super) struct Streams {
 #[derive(Debug)]
 pub(super) struct Client {
     input: ReadHalf<TokioIo<Upgraded>>,
-    output: WriteHalf<TokioIo<Upgraded>>,
+    output: Output,
+}
+
+#[derive(Debug)]
+struct Output {
+    stream: WriteHalf<TokioIo<Upgraded>>,
+    /// Until the client is known to have read the head.
+    head: Option<Arc<OwnedFd>>,
+}
+
+impl Output {
+    async fn send(&mut self, data: &[u8]) -> std::io::Result<()> {
+        if let Some(socket) = self.head.take() {
+            let look = || runtime::unread_bytes(socket.as_fd()).unwrap_or(0);
+            let taken = async {
+                while look() > 0 {
+                    tokio::time::sleep(HEAD_LOOK).await;
+                }
+            };
+            let _late = tokio::time::timeout(HEAD_PATIENCE, taken).await;
+        }
+        self.stream.write_all(data).await
+    }
+
+    async fn send_frame(&mut self, stream: StreamKind, data: &[u8]) -> std::io::Result<()> {
+        let mut frame = BytesMut::with_capacity(engine_api::FRAME_HEADER_BYTES + data.len());
+        push_frame(&mut frame, stream, data);
+        self.send(&frame).await
+    }
+
+    /// Ends the stream; the client may still send.
+    async fn end(&mut self) {
+        let _gone = self.stream.shutdown().await;
+    }
 }
 
 /// Answers 101 and runs `work` on the connection.
 pub(super) fn take_over<W, F>(
-    upgrade: OnUpgrade,
+    upgrade: Upgrade,
     version: ApiVersion,
     tty: bool,
     work: W,
@@ -61,9 +108,11 @@ where
         "application/vnd.docker.raw-stream"
     };
     tokio::spawn(async move {
-        match upgrade.await {
+        match upgrade.on.await {
             Ok(upgraded) => {
-                let (input, output) = tokio::io::split(TokioIo::new(upgraded));
+                let (input, stream) = tokio::io::split(TokioIo::new(upgraded));
+                let head = Some(upgrade.socket);
+                let output = Output { stream, head };
                 work(Client { input, output }).await;
             }
             Err(error) => tracing::debug!(%error, "the client did not upgrade its connection"),
@@ -121,14 +170,14 @@ impl Client {
                 _ => streams.stdout,
             };
             if wanted && !streams.tty {
-                if write_frame(&mut output, kind, &data).await.is_err() {
+                if output.send_frame(kind, &data).await.is_err() {
                     break true;
                 }
-            } else if wanted && output.write_all(&data).await.is_err() {
+            } else if wanted && output.send(&data).await.is_err() {
                 break true;
             }
         };
-        let _ = output.shutdown().await;
+        output.end().await;
         left.then_some(reader)
     }
 
@@ -136,31 +185,22 @@ impl Client {
     pub(super) async fn fail(mut self, streams: &Streams, error: &EngineError) {
         let text = format!("{error}\r\n");
         let _ = if streams.tty {
-            self.output.write_all(text.as_bytes()).await
+            self.output.send(text.as_bytes()).await
         } else {
-            write_frame(&mut self.output, StreamKind::Stderr, text.as_bytes()).await
+            let stream = StreamKind::Stderr;
+            self.output.send_frame(stream, text.as_bytes()).await
         };
-        let _ = self.output.shutdown().await;
+        self.output.end().await;
     }
 
     pub(super) async fn close(mut self) {
-        let _ = self.output.shutdown().await;
+        self.output.end().await;
     }
 
     /// Sends what a log holds, before the live streams.
     pub(super) async fn write(&mut self, data: &[u8]) -> std::io::Result<()> {
-        self.output.write_all(data).await
+        self.output.send(data).await
     }
-}
-
-async fn write_frame(
-    output: &mut WriteHalf<TokioIo<Upgraded>>,
-    stream: StreamKind,
-    data: &[u8],
-) -> std::io::Result<()> {
-    let mut frame = BytesMut::with_capacity(engine_api::FRAME_HEADER_BYTES + data.len());
-    push_frame(&mut frame, stream, data);
-    output.write_all(&frame).await
 }
 
 /// Appends one frame. Data of a frame is far below 4 GiB by construction.

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,13 @@ pub(crate) async fn serve(
 }
 
 async fn connection(core: Arc<Core>, stream: UnixStream, closing: CancellationToken) {
+    let socket = match stream.as_fd().try_clone_to_owned() {
+        Ok(socket) => Arc::new(socket),
+        Err(error) => {
+            tracing::warn!(%error, "duplicate a connection's descriptor");
+            return;
+        }
+    };
     let opened = tokio::select! {
         () = closing.cancelled() => return,
         opened = Connection::open(stream) => opened,
@@ -72,7 +80,8 @@ async fn connection(core: Arc<Core>, stream: UnixStream, closing: CancellationTo
     };
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let core = Arc::clone(&core);
-        async move { Ok::<_, Infallible>(route::answer(&core, Request::new(request)).await) }
+        let request = Request::new(request, Arc::clone(&socket));
+        async move { Ok::<_, Infallible>(route::answer(&core, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

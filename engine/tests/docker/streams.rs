@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, wait_for};
 
 #[test]
 fn an_old_client_takes_its_connection_over_after_a_200() {
@@ -67,4 +67,37 @@ fn a_client_that_does_not_read_holds_nothing_else_back() {
     // It leaves: the process is still there and can be ended.
     drop(stalled);
     daemon.ok(&["rm", "-f", "box"]);
+}
+
+/// Docker's SDK for Python drops what it reads together with the head.
+#[test]
+fn output_waits_until_the_head_was_read() {
+    let daemon = Daemon::start();
+    let image = daemon.image.as_str();
+    daemon.ok(&["run", "-d", "--name", "box", image, "sleep", "1000"]);
+    let (_, body) = daemon.request(
+        "POST",
+        "/containers/box/exec",
+        r#"{"AttachStdout":true,"Cmd":["sh","-c","echo output; touch /tmp/done; sleep 1000"]}"#,
+    );
+    let created: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let id = created["Id"].as_str().unwrap();
+    let mut late = UnixStream::connect(daemon.socket()).unwrap();
+    write!(
+        late,
+        "POST /exec/{id}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+         Content-Length: 2\r\n\r\n{{}}"
+    )
+    .unwrap();
+    wait_for("the output to be written", || {
+        let test = daemon.output(&["exec", "box", "test", "-e", "/tmp/done"]);
+        test.status.success().then_some(())
+    });
+    let mut buffer = [0; 4096];
+    let length = late.read(&mut buffer).unwrap();
+    let head = String::from_utf8_lossy(&buffer[..length]);
+    assert!(head.ends_with("\r\n\r\n"), "{head:?}");
+    let mut frame = [0; 15];
+    late.read_exact(&mut frame).unwrap();
+    assert_eq!(&frame, b"\x01\0\0\0\0\0\0\x07output\n");
 }
