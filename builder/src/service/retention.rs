@@ -68,6 +68,9 @@ impl Retention {
             return Ok(());
         };
         workshop.expire_cache_mounts().await;
+        if bytes <= bytes_max {
+            return Ok(());
+        }
         // Again: builds may have ended meanwhile.
         let stock = workshop.stock().await.map_err(read)?;
         match stock.bytes() > bytes_max {
