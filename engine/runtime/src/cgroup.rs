@@ -315,13 +315,8 @@ impl Cgroup {
 
     /// Pids of the group's processes, as the caller's pid namespace sees them.
     pub(crate) fn processes(&self) -> Vec<Pid> {
-        let listed = self
-            .directories()
-            .find_map(|dir| read(&dir.join("cgroup.procs")).ok());
-        let text = listed.unwrap_or_default();
-        text.lines()
-            .filter_map(|line| Pid::from_raw(line.parse().ok()?))
-            .collect()
+        let listed = self.directories().find_map(|dir| listed(&dir).ok());
+        listed.unwrap_or_default()
     }
 
     /// Pids of the group's processes and of those in groups below it.
@@ -483,13 +478,17 @@ fn all_dead(pids: &[Pid]) -> bool {
     })
 }
 
+/// Pids that one directory of a group lists.
+fn listed(dir: &Path) -> io::Result<Vec<Pid>> {
+    let text = read(&dir.join("cgroup.procs"))?;
+    let pids = text
+        .lines()
+        .filter_map(|line| Pid::from_raw(line.parse().ok()?));
+    Ok(pids.collect())
+}
+
 fn collect_processes(dir: &Path, pids: &mut Vec<Pid>) {
-    let listed = read(&dir.join("cgroup.procs")).unwrap_or_default();
-    pids.extend(
-        listed
-            .lines()
-            .filter_map(|line| Pid::from_raw(line.parse().ok()?)),
-    );
+    pids.extend(listed(dir).unwrap_or_default());
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             collect_processes(&entry.path(), pids);

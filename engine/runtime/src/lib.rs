@@ -26,6 +26,5 @@ mod sys;
 pub mod unpack;
 pub mod user;
 
-pub use sys::queue::unread_bytes;
-
 pub use launcher::launcher_main;
+pub use sys::queue::unread_bytes;

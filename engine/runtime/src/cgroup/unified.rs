@@ -12,7 +12,9 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::{CgroupError, PATIENCE, failed, is_absent, is_busy, make_dir, read, stats, write};
+use super::{
+    CgroupError, PATIENCE, failed, is_absent, is_busy, is_gone, make_dir, read, stats, write,
+};
 
 /// Where the processes of a nested root go, as in Docker's own images of it.
 const LEAF: &str = "init";
@@ -100,7 +102,7 @@ pub(super) fn wait_for_event(dir: &Path, name: &str, value: u64) -> Result<(), C
         let mut text = String::new();
         let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
         match read {
-            Err(e) if e.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return Ok(()),
+            Err(e) if is_gone(&e) => return Ok(()),
             read => read.map_err(error)?,
         };
         if stats::field(&text, name) == Some(value) {
