@@ -86,7 +86,7 @@ pub const KEYS: &[Key] = &[
     text(
         "listen",
         "ADDR:PORT",
-        Some("127.0.0.1:5000"),
+        Some(cli::DEFAULT_SERVER_ADDRESS),
         "Address of the registry, the token service and the API",
     ),
     text(
@@ -98,7 +98,7 @@ pub const KEYS: &[Key] = &[
     text(
         "engine-socket",
         "PATH",
-        Some("/run/carrack/engine.sock"),
+        Some(cli::DEFAULT_ENGINE_SOCKET),
         "Socket of the Docker-compatible API",
     ),
     text(
