@@ -17,7 +17,7 @@ use super::{Container, merge};
 use crate::blocking::blocking;
 use crate::clock;
 use crate::core::Core;
-use crate::db::{LayerRow, NewImage};
+use crate::db::LayerRow;
 use crate::error::{EngineError, Result};
 use crate::image::archive;
 use crate::image::store::{Image, event, layer_name};
@@ -62,8 +62,7 @@ pub(crate) async fn commit(
     };
     let mut names: Vec<LayerName> = parents.clone();
     names.push(layer_name(&diff_id));
-    let pin = core.host.layers.pin(&names);
-    core.db.expect_layers(&[diff_id.to_string()]).await?;
+    let pin = core.images.expect(core, &names).await?;
     let layers = core.host.layers.clone();
     let stack = names.clone();
     let rows = blocking(move || {
@@ -88,25 +87,8 @@ pub(crate) async fn commit(
         .map_err(|error| EngineError::internal("write the image's configuration", error))?;
     let top = Descriptor::new(MediaType::OCI_LAYER_TAR, diff_id, size);
     let descriptors = descriptors(base.as_ref(), &rows, top)?;
-    let id = Digest::sha256(&config);
-    let manifest = archive::manifest(
-        Descriptor::new(MediaType::OCI_CONFIG, id, config.len() as u64),
-        descriptors,
-    )?;
-    let id = id.to_string();
-    let new = NewImage {
-        id: &id,
-        config: &config,
-        manifest: &manifest,
-        manifest_media_type: MediaType::OCI_MANIFEST,
-        manifest_digest: &Digest::sha256(&manifest).to_string(),
-        created_at: &clock::rfc3339(clock::now()),
-        layers: &rows,
-    };
     let tag = wanted.reference.as_ref().map(ToString::to_string);
-    core.images
-        .record(core, &new, tag.as_deref(), None, pin)
-        .await?;
+    let id = archive::record(core, &config, descriptors, &rows, tag.as_deref(), pin).await?;
     if let Some(reference) = &wanted.reference {
         event(core, "tag", &id, &reference.familiar());
     }
@@ -188,7 +170,6 @@ fn image_config(
         None => own,
     };
     let mut history = base.map(|base| base.history.clone()).unwrap_or_default();
-    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     history.push(History {
         created: Some(created.clone()),
         created_by: text(&merge::command(&container.config).join(" ")),
@@ -214,9 +195,12 @@ fn image_config(
     })
 }
 
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
+}
+
 /// What of a container's configuration an image carries on.
 fn of_image(config: &ContainerConfig) -> oci::ContainerConfig {
-    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     oci::ContainerConfig {
         user: config.user.clone(),
         exposed_ports: config.exposed_ports.clone(),

@@ -56,20 +56,21 @@ pub(super) fn error(error: &EngineError) -> Answer {
 /// A body that is sent as it is made, headers at once.
 pub(super) fn stream(content_type: &'static str, chunks: mpsc::Receiver<Bytes>) -> Answer {
     let chunks = ReceiverStream::new(chunks).map(Ok::<_, std::convert::Infallible>);
-    let mut answer = Response::new(Body::from_stream(chunks));
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
+    streamed(content_type, Body::from_stream(chunks))
 }
 
 /// An archive. One that ends with an error breaks the connection, so that no
 /// client takes the part for the whole.
 pub(super) fn archive(chunks: mpsc::Receiver<std::io::Result<Bytes>>) -> Answer {
-    let mut answer = Response::new(Body::from_stream(ReceiverStream::new(chunks)));
+    let body = Body::from_stream(ReceiverStream::new(chunks));
+    streamed("application/x-tar", body)
+}
+
+fn streamed(content_type: &'static str, body: Body) -> Answer {
+    let mut answer = Response::new(body);
     answer
         .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
 }
 

@@ -27,6 +27,7 @@ use crate::container::{Container, WaitFor, create as creating, exec, inspect, si
 use crate::core::Core;
 use crate::error::{EngineError, Result};
 use crate::filters::Filters;
+use crate::image::store::as_tag;
 use crate::scratch::Scratch;
 
 pub(super) async fn list(core: &Core, request: &Request) -> Result<Answer> {
@@ -279,18 +280,10 @@ pub(super) async fn commit(core: &Arc<Core>, request: Request) -> Result<Answer>
         .find(query.text("container").unwrap_or_default())?;
     let reference = query
         .text("repo")
-        .map(|name| super::images::reference(name, query.text("tag")))
+        .map(|name| as_tag(super::images::reference(name, query.text("tag"))?))
         .transpose()?;
-    if reference
-        .as_ref()
-        .is_some_and(|name| name.digest().is_some())
-    {
-        return Err(EngineError::bad(
-            "refusing to create a tag with a digest reference",
-        ));
-    }
     let mut wanted = Commit {
-        reference: reference.map(oci::Reference::with_default_tag),
+        reference,
         comment: query.get("comment").unwrap_or_default().to_owned(),
         author: query.get("author").unwrap_or_default().to_owned(),
         pause: query.flag_or("pause", true),

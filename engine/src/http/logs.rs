@@ -109,11 +109,7 @@ async fn feed(
         };
         loop {
             let records;
-            (reader, records) = run(move || {
-                let records = reader.batch(BATCH_BYTES)?;
-                Ok((reader, records))
-            })
-            .await?;
+            (reader, records) = next_batch(reader).await?;
             if records.is_empty() {
                 break;
             }
@@ -142,6 +138,15 @@ async fn feed(
     }
 }
 
+/// The next records; none at the end of what is written.
+async fn next_batch(mut reader: LogReader) -> io::Result<(LogReader, Vec<Record>)> {
+    run(move || {
+        let records = reader.batch(BATCH_BYTES)?;
+        Ok((reader, records))
+    })
+    .await
+}
+
 /// Sends what the log holds now to an attached client.
 pub(super) async fn replay(
     container: &Container,
@@ -157,11 +162,7 @@ pub(super) async fn replay(
     let mut reader = run(move || LogReader::open(&path, query)).await?;
     loop {
         let records;
-        (reader, records) = run(move || {
-            let records = reader.batch(BATCH_BYTES)?;
-            Ok((reader, records))
-        })
-        .await?;
+        (reader, records) = next_batch(reader).await?;
         if records.is_empty() {
             return Ok(());
         }

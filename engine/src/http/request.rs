@@ -1,5 +1,8 @@
 //! A request taken apart: path segments, query, version, body.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use engine_api::ApiVersion;
 use http::{HeaderMap, Method};
@@ -7,8 +10,6 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use serde::de::DeserializeOwned;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use crate::error::{EngineError, Result};
 use crate::query::{Query, decode};

@@ -195,9 +195,7 @@ async fn load_one(core: &Arc<Core>, root: &Arc<Root>, listed: Listed) -> Result<
         )));
     }
     let names: Vec<_> = diff_ids.iter().map(layer_name).collect();
-    let pin = core.host.layers.pin(&names);
-    let expected: Vec<String> = names.iter().map(ToString::to_string).collect();
-    core.db.expect_layers(&expected).await?;
+    let pin = core.images.expect(core, &names).await?;
     let (mut rows, mut descriptors) = (Vec::new(), Vec::new());
     for (position, (path, diff_id)) in listed.layers.iter().zip(&diff_ids).enumerate() {
         let (root, layers, path) = (Arc::clone(root), core.host.layers.clone(), path.clone());
@@ -217,25 +215,37 @@ async fn load_one(core: &Arc<Core>, root: &Arc<Root>, listed: Listed) -> Result<
             size_bytes: i64::try_from(unpacked.size_bytes).unwrap_or(i64::MAX),
         });
     }
-    record(
-        core,
-        &config_bytes,
-        descriptors,
-        &rows,
-        &listed.repo_tags.unwrap_or_default(),
-        pin,
-    )
-    .await
+    let id = record(core, &config_bytes, descriptors, &rows, None, pin).await?;
+    let now = clock::rfc3339(clock::now());
+    let mut names = Vec::new();
+    for tag in listed.repo_tags.unwrap_or_default() {
+        let reference: Reference = tag
+            .parse()
+            .map_err(|error: oci::ReferenceError| EngineError::bad(error.to_string()))?;
+        let reference = canonical(&reference);
+        core.db.tag_image(&reference.to_string(), &id, &now).await?;
+        names.push(reference.familiar());
+    }
+    event(core, "load", &id, &id);
+    if names.is_empty() {
+        names.push(id);
+    }
+    Ok(names)
 }
 
-async fn record(
+/// Records an image whose layers are in the store, under a manifest that is
+/// written for it; its id.
+///
+/// # Errors
+/// Of the database; nothing is changed then.
+pub(crate) async fn record(
     core: &Core,
     config: &[u8],
     layers: Vec<Descriptor>,
     rows: &[LayerRow],
-    tags: &[String],
+    tag: Option<&str>,
     pin: LayerPin,
-) -> Result<Vec<String>> {
+) -> Result<String> {
     let id = Digest::sha256(config);
     let manifest = manifest(
         Descriptor::new(MediaType::OCI_CONFIG, id, config.len() as u64),
@@ -252,26 +262,13 @@ async fn record(
         created_at: &now,
         layers: rows,
     };
-    core.images.record(core, &image, None, None, pin).await?;
-    let mut names = Vec::new();
-    for tag in tags {
-        let reference: Reference = tag
-            .parse()
-            .map_err(|error: oci::ReferenceError| EngineError::bad(error.to_string()))?;
-        let reference = canonical(&reference);
-        core.db.tag_image(&reference.to_string(), &id, &now).await?;
-        names.push(reference.familiar());
-    }
-    event(core, "load", &id, &id);
-    if names.is_empty() {
-        names.push(id);
-    }
-    Ok(names)
+    core.images.record(core, &image, tag, None, pin).await?;
+    Ok(id)
 }
 
 /// An OCI manifest of these parts. What came with a Docker manifest takes its
 /// OCI name: clients refuse a mixture.
-pub(crate) fn manifest(config: Descriptor, layers: Vec<Descriptor>) -> Result<Vec<u8>> {
+pub(super) fn manifest(config: Descriptor, layers: Vec<Descriptor>) -> Result<Vec<u8>> {
     let manifest = ImageManifest {
         schema_version: 2,
         media_type: Some(MediaType::from(MediaType::OCI_MANIFEST)),

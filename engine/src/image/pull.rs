@@ -138,10 +138,7 @@ pub(crate) async fn pull(core: &Arc<Core>, found: &Found, sink: &Sink) -> Result
         .iter()
         .map(layer_name)
         .collect();
-    // From before anyone looks whether they are there until the image holds them.
-    let pin = core.host.layers.pin(&names);
-    let expected: Vec<String> = names.iter().map(ToString::to_string).collect();
-    core.db.expect_layers(&expected).await?;
+    let pin = core.images.expect(core, &names).await?;
     for layer in &image.manifest.layers {
         sink.layer(&short(&layer.digest), "Pulling fs layer").await;
     }

@@ -63,6 +63,19 @@ pub(crate) fn layer_name(diff_id: &Digest) -> LayerName {
     LayerName::from(diff_id)
 }
 
+/// A name to give to an image: with the default tag when it has none.
+///
+/// # Errors
+/// 400 for a digest, which nobody can give.
+pub(crate) fn as_tag(reference: Reference) -> Result<Reference> {
+    if reference.digest().is_some() {
+        return Err(EngineError::bad(
+            "refusing to create a tag with a digest reference",
+        ));
+    }
+    Ok(reference.with_default_tag())
+}
+
 /// The images of this engine.
 #[derive(Debug)]
 pub(crate) struct Images {
@@ -148,22 +161,16 @@ impl Images {
 
     /// Gives an image another name.
     pub(crate) async fn tag(&self, core: &Core, name: &str, reference: &Reference) -> Result<()> {
-        if reference.digest().is_some() {
-            return Err(EngineError::bad(
-                "refusing to create a tag with a digest reference",
-            ));
-        }
+        let reference = as_tag(reference.clone())?;
         let image = self.get(core, name).await?;
-        let text = reference.clone().with_default_tag().to_string();
         core.db
-            .tag_image(&text, &image.id, &clock::rfc3339(clock::now()))
+            .tag_image(
+                &reference.to_string(),
+                &image.id,
+                &clock::rfc3339(clock::now()),
+            )
             .await?;
-        event(
-            core,
-            "tag",
-            &image.id,
-            &reference.clone().with_default_tag().familiar(),
-        );
+        event(core, "tag", &image.id, &reference.familiar());
         Ok(())
     }
 
@@ -178,6 +185,19 @@ impl Images {
             lock(&self.held).insert(image.id, pin);
         }
         Ok(())
+    }
+
+    /// Holds layers that an image is to have, from before anyone looks whether
+    /// they are there, and notes them: a crash before the image is recorded
+    /// leaves none behind.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub(crate) async fn expect(&self, core: &Core, layers: &[LayerName]) -> Result<LayerPin> {
+        let pin = core.host.layers.pin(layers);
+        let names: Vec<String> = layers.iter().map(ToString::to_string).collect();
+        core.db.expect_layers(&names).await?;
+        Ok(pin)
     }
 
     /// Records an image whose layers `pin` holds, and holds them from now on.

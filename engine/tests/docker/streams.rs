@@ -33,27 +33,30 @@ fn an_old_client_takes_its_connection_over_after_a_200() {
     assert_eq!(daemon.ok(&["wait", &id]), "0");
 }
 
+/// Sends what starts a shell in the container `box`, and reads nothing yet.
+fn start_exec(daemon: &Daemon, script: &str) -> UnixStream {
+    let wanted = serde_json::json!({"AttachStdout": true, "Cmd": ["sh", "-c", script]});
+    let (status, body) = daemon.request("POST", "/containers/box/exec", &wanted.to_string());
+    assert_eq!(status, 201, "{body}");
+    let created: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let id = created["Id"].as_str().unwrap();
+    let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+    write!(
+        stream,
+        "POST /exec/{id}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+         Content-Length: 2\r\n\r\n{{}}"
+    )
+    .unwrap();
+    stream
+}
+
 #[test]
 fn a_client_that_does_not_read_holds_nothing_else_back() {
     let daemon = Daemon::start();
     let image = daemon.image.as_str();
     daemon.ok(&["run", "-d", "--name", "box", image, "sleep", "1000"]);
-    let (status, body) = daemon.request(
-        "POST",
-        "/containers/box/exec",
-        r#"{"AttachStdout":true,"Cmd":["sh","-c","yes > /proc/self/fd/1"]}"#,
-    );
-    assert_eq!(status, 201, "{body}");
-    let created: serde_json::Value = serde_json::from_str(&body).unwrap();
-    let id = created["Id"].as_str().unwrap();
     let before = daemon.memory_kib();
-    let mut stalled = UnixStream::connect(daemon.socket()).unwrap();
-    write!(
-        stalled,
-        "POST /exec/{id}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
-         Content-Length: 2\r\n\r\n{{}}"
-    )
-    .unwrap();
+    let mut stalled = start_exec(&daemon, "yes > /proc/self/fd/1");
     let mut head = [0; 64];
     stalled.read_exact(&mut head).unwrap();
     assert!(head.starts_with(b"HTTP/1.1 101 "));
@@ -75,20 +78,7 @@ fn output_waits_until_the_head_was_read() {
     let daemon = Daemon::start();
     let image = daemon.image.as_str();
     daemon.ok(&["run", "-d", "--name", "box", image, "sleep", "1000"]);
-    let (_, body) = daemon.request(
-        "POST",
-        "/containers/box/exec",
-        r#"{"AttachStdout":true,"Cmd":["sh","-c","echo output; touch /tmp/done; sleep 1000"]}"#,
-    );
-    let created: serde_json::Value = serde_json::from_str(&body).unwrap();
-    let id = created["Id"].as_str().unwrap();
-    let mut late = UnixStream::connect(daemon.socket()).unwrap();
-    write!(
-        late,
-        "POST /exec/{id}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
-         Content-Length: 2\r\n\r\n{{}}"
-    )
-    .unwrap();
+    let mut late = start_exec(&daemon, "echo output; touch /tmp/done; sleep 1000");
     wait_for("the output to be written", || {
         let test = daemon.output(&["exec", "box", "test", "-e", "/tmp/done"]);
         test.status.success().then_some(())
