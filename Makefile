@@ -1,4 +1,4 @@
-# The two commands. Both need root on Debian 12 with Rust; they install the rest.
+# The two commands. Both need root on Debian 12 with Rust and make; they install the rest.
 
 .PHONY: demo test build lint clean
 

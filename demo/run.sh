@@ -63,9 +63,10 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 
 [ "$(id -u)" -eq 0 ] || die "containers need namespaces and mounts: run as root"
+command -v cargo >/dev/null || die "cargo is not in PATH: install Rust from https://rustup.rs, or name its directory in PATH (sudo resets it)"
 
 say "Installing what the demonstration needs from Debian"
-tests/packages.sh busybox-static ca-certificates curl gcc iproute2 jq mmdebstrap nftables procps skopeo
+tests/packages.sh busybox-static ca-certificates curl gcc iproute2 jq libc6-dev mmdebstrap nftables procps skopeo
 docker=$(tests/docker-cli.sh)
 echo "    docker client: $("$docker" --version)"
 took

@@ -14,7 +14,7 @@ if [ ! -x "$client" ]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     chmod 755 "$work"
-    (cd "$work" && apt-get update -qq && apt-get download -qq docker.io) >&2
+    (cd "$work" && apt-get update -qq && apt-get -o APT::Sandbox::User=root download -qq docker.io) >&2
     mkdir -p target/tools/docker
     dpkg-deb -x "$work"/docker.io_*.deb target/tools/docker
 fi

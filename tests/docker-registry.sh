@@ -14,7 +14,7 @@ if [ ! -x "$registry" ]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     chmod 755 "$work"
-    (cd "$work" && apt-get update -qq && apt-get download -qq docker-registry) >&2
+    (cd "$work" && apt-get update -qq && apt-get -o APT::Sandbox::User=root download -qq docker-registry) >&2
     mkdir -p target/tools/docker-registry
     dpkg-deb -x "$work"/docker-registry_*.deb target/tools/docker-registry
 fi

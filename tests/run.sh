@@ -53,7 +53,12 @@ if [ "$(id -u)" -ne 0 ]; then
     echo "0 passed, 1 failed"
     exit 1
 fi
-part "packages" tests/packages.sh busybox-static ca-certificates conntrack curl gcc git iproute2 libcap2-bin nftables \
+if ! command -v cargo >/dev/null; then
+    echo "cargo is not in PATH: install Rust from https://rustup.rs, or name its directory in PATH (sudo resets it)" >&2
+    echo "0 passed, 1 failed"
+    exit 1
+fi
+part "packages" tests/packages.sh busybox-static ca-certificates conntrack curl gcc git iproute2 libc6-dev libcap2-bin nftables \
     procps python3-venv skopeo sqlite3 strace util-linux xz-utils zstd e2fsprogs libarchive-tools
 part "docker client" tests/docker-cli.sh
 part "docker-registry" tests/docker-registry.sh
