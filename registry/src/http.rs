@@ -24,6 +24,7 @@ use http::{
 };
 use oci::Repository;
 
+use self::query::Query;
 use crate::{
     auth::{AuthError, Caller, SERVICE},
     db::Visibility,
@@ -76,8 +77,15 @@ async fn answer(
     parts: &Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let caller = caller(service, parts, Some(&endpoint)).await?;
-    authorize(service, &caller, &endpoint, &parts.headers).await?;
+    let headers = &parts.headers;
+    let caller = match service.auth.caller(headers).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            let scope = scope(&endpoint, parts);
+            return Err(refused(service, headers, scope.as_deref(), error));
+        }
+    };
+    authorize(service, &caller, &endpoint, parts).await?;
     match endpoint {
         Endpoint::Ping => Ok(axum::Json(serde_json::json!({})).into_response()),
         Endpoint::Catalog => list::catalog(service, parts).await,
@@ -105,33 +113,21 @@ async fn answer(
     }
 }
 
-async fn caller(
-    service: &Arc<Service>,
-    parts: &Parts,
-    endpoint: Option<&Endpoint>,
-) -> Result<Caller, ApiError> {
-    service
-        .auth
-        .caller(&parts.headers)
-        .await
-        .map_err(|error| refused(service, &parts.headers, endpoint, error))
-}
-
 /// Turns failed authentication into an answer that lets the client try again.
 pub(crate) fn refused(
     service: &Service,
     headers: &HeaderMap,
-    endpoint: Option<&Endpoint>,
+    scope: Option<&str>,
     error: AuthError,
 ) -> ApiError {
     let message = error.to_string();
     match error {
         AuthError::BadCredentials => {
-            ApiError::unauthorized(message, &challenge(service, headers, endpoint, None))
+            ApiError::unauthorized(message, &challenge(service, headers, scope, None))
         }
         AuthError::BadToken(_) | AuthError::BadHeader => ApiError::unauthorized(
             message,
-            &challenge(service, headers, endpoint, Some("invalid_token")),
+            &challenge(service, headers, scope, Some("invalid_token")),
         ),
         AuthError::HeaderTooLarge => ApiError::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -149,7 +145,7 @@ async fn authorize(
     service: &Arc<Service>,
     caller: &Caller,
     endpoint: &Endpoint,
-    headers: &HeaderMap,
+    parts: &Parts,
 ) -> Result<(), ApiError> {
     let allowed = match endpoint.need() {
         Need::Login => caller.has_credentials(),
@@ -161,16 +157,20 @@ async fn authorize(
     if allowed {
         return Ok(());
     }
+    let challenge = |error| {
+        let scope = scope(endpoint, parts);
+        challenge(service, &parts.headers, scope.as_deref(), error)
+    };
     if !caller.has_credentials() {
         return Err(ApiError::unauthorized(
             "authentication required: log in with docker login, or send a token from the realm",
-            &challenge(service, headers, Some(endpoint), None),
+            &challenge(None),
         ));
     }
     if caller.is_token() {
         return Err(ApiError::unauthorized(
             "the token does not grant this: ask the realm for one with the scope of the challenge",
-            &challenge(service, headers, Some(endpoint), Some("insufficient_scope")),
+            &challenge(Some("insufficient_scope")),
         ));
     }
     Err(ApiError::new(
@@ -185,11 +185,37 @@ async fn is_public(service: &Arc<Service>, repo: &Repository) -> Result<bool, Ap
     Ok(row.is_some_and(|row| row.visibility == Visibility::Public))
 }
 
-/// The `WWW-Authenticate` value for a request.
+/// The scope of a token that is good for a request; none where any token is.
+///
+/// A mount reads its source besides, so that is named too: a client that asks for
+/// what the challenge says gets the mount, not a session to upload with. Source:
+/// distribution `registry/handlers/app.go`, which names both.
+fn scope(endpoint: &Endpoint, parts: &Parts) -> Option<String> {
+    let (repo, action) = match endpoint.need() {
+        Need::Repository(repo, action) => (repo, action),
+        Need::Catalog => return Some("registry:catalog:*".to_owned()),
+        Need::Login => return None,
+    };
+    let actions = match action {
+        Action::Pull => "pull",
+        Action::Push => "pull,push",
+        Action::Delete => "delete",
+    };
+    let mut scope = format!("repository:{repo}:{actions}");
+    if matches!(endpoint, Endpoint::UploadStart(_))
+        && let Some(source) = upload::mount_source(&Query::of(parts))
+        && source != *repo
+    {
+        scope.push_str(&format!(" repository:{source}:pull"));
+    }
+    Some(scope)
+}
+
+/// The `WWW-Authenticate` value for a request that a token with `scope` is good for.
 pub(crate) fn challenge(
     service: &Service,
     headers: &HeaderMap,
-    endpoint: Option<&Endpoint>,
+    scope: Option<&str>,
     error: Option<&str>,
 ) -> String {
     let base = match &service.public_url {
@@ -203,17 +229,8 @@ pub(crate) fn challenge(
         }
     };
     let mut text = format!(r#"Bearer realm="{base}/auth/token",service="{SERVICE}""#);
-    match endpoint.map(Endpoint::need) {
-        Some(Need::Repository(repo, action)) => {
-            let actions = match action {
-                Action::Pull => "pull",
-                Action::Push => "pull,push",
-                Action::Delete => "delete",
-            };
-            text.push_str(&format!(r#",scope="repository:{repo}:{actions}""#));
-        }
-        Some(Need::Catalog) => text.push_str(r#",scope="registry:catalog:*""#),
-        Some(Need::Login) | None => {}
+    if let Some(scope) = scope {
+        text.push_str(&format!(r#",scope="{scope}""#));
     }
     if let Some(error) = error {
         text.push_str(&format!(r#",error="{error}""#));

@@ -58,6 +58,12 @@ pub(super) async fn start(
     Ok(accepted(&Finish { repo, owner, id }, 0))
 }
 
+/// The repository that a mount takes its blob from, when the query names one.
+pub(super) fn mount_source(query: &Query) -> Option<Repository> {
+    query.get("mount")?;
+    Repository::parse(query.get("from")?).ok()
+}
+
 /// GET: how far the session is.
 pub(super) async fn status(
     service: &Arc<Service>,

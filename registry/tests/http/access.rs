@@ -32,10 +32,54 @@ async fn anonymous_callers_get_a_challenge_they_can_answer() {
         .expect(401);
     let scoped = format!("{realm},scope=\"repository:a:pull,push\"");
     assert_eq!(answer.header("www-authenticate"), scoped);
+    let catalog = send(server.plain("GET", "/v2/_catalog")).await.expect(401);
+    let scoped = format!("{realm},scope=\"registry:catalog:*\"");
+    assert_eq!(catalog.header("www-authenticate"), scoped);
     // A Host that would break out of the quotes is not repeated.
     let odd = server.plain("GET", "/v2/").header("host", "a\"b");
     let answer = send(odd).await;
     assert!(!answer.header("www-authenticate").contains("a\"b"));
+}
+
+/// A mount reads its source: the token that the challenge asks for is good for both.
+#[tokio::test]
+async fn the_challenge_of_a_mount_names_its_source() {
+    let server = Server::start().await;
+    let bytes = noise(3, 70_000);
+    let digest = server.push_blob("team/base", &bytes).await;
+    let scope_for = async |query: &str, token: Option<&str>| {
+        let path = format!("/v2/app/blobs/uploads/{query}");
+        let request = match token {
+            None => server.plain("POST", &path),
+            Some(token) => server.bearer("POST", &path, token),
+        };
+        let answer = send(request).await.expect(401);
+        let header = answer.header("www-authenticate");
+        let (_, rest) = header.split_once("scope=\"").unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    let own = "repository:app:pull,push";
+    let both = "repository:app:pull,push repository:team/base:pull";
+    let mount = format!("?mount={digest}&from=team/base");
+    assert_eq!(scope_for(&mount, None).await, both);
+    // Tokens that are valid but too narrow, and one that is not valid at all.
+    let pull = server.token(&["repository:app:pull"]).await;
+    assert_eq!(scope_for(&mount, Some(&pull)).await, both);
+    assert_eq!(scope_for(&mount, Some("invalid")).await, both);
+    // No mount, no second repository, or a name that cannot be one.
+    for query in [
+        "".to_owned(),
+        "?from=team/base".to_owned(),
+        format!("?mount={digest}"),
+        format!("?mount={digest}&from=app"),
+        format!("?mount={digest}&from=a%22b"),
+    ] {
+        assert_eq!(scope_for(&query, None).await, own, "{query}");
+    }
+    let scopes: Vec<_> = both.split(' ').collect();
+    let token = server.token(&scopes).await;
+    let path = format!("/v2/app/blobs/uploads/{mount}");
+    send(server.bearer("POST", &path, &token)).await.expect(201);
 }
 
 #[tokio::test]
