@@ -109,13 +109,12 @@ pub(super) fn mount_all(
                 let tmpfs = filesystem("tmpfs", &options, attributes).map_err(failed)?;
                 // Where the image has a link instead of /dev/shm, refuse; a
                 // user's own --tmpfs may go through links inside the root.
-                let target = if mount.target.starts_with("/dev") {
+                let target = if Path::new(&mount.target).starts_with("/dev") {
                     fixed_target(root, root_fd, &mount.target)?
                 } else {
-                    let target = make_dir(root, &mount.target)?;
-                    refuse_procfs(&target, mount)?;
-                    target
+                    make_dir(root, &mount.target)?
                 };
+                refuse_procfs(&target, mount)?;
                 put(&tmpfs, &target, &mount.target)?;
             }
             MountKind::Proc => {

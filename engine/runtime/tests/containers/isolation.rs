@@ -245,6 +245,37 @@ async fn a_read_only_root_with_a_writable_tmpfs() {
     );
 }
 
+/// A user's own `--tmpfs` follows links inside the root, also where its name
+/// begins as that of /dev does; below /dev nothing is followed.
+#[tokio::test]
+async fn a_tmpfs_beside_dev_may_lead_through_a_link() {
+    let host = Host::start().await;
+    std::fs::create_dir(host.image().join("data")).unwrap();
+    std::os::unix::fs::symlink("data", host.image().join("devel")).unwrap();
+    let tmpfs = |target: &str| Mount {
+        target: target.into(),
+        kind: MountKind::Tmpfs {
+            size_bytes: Some(1 << 20),
+            mode: 0o755,
+            exec: false,
+        },
+        read_only: false,
+    };
+    let mut spec = host.shell("stat -f -c %T /data");
+    spec.mounts.push(tmpfs("/devel"));
+    let output = host.run(&spec).await;
+    assert_eq!(output.stdout, "tmpfs\n", "{output:?}");
+    for target in ["/dev/fd", "/dev//stdin", "//dev/fd"] {
+        let mut spec = host.shell("true");
+        spec.mounts.push(tmpfs(target));
+        let text = host.refusal(&spec).await;
+        assert!(
+            text.contains("leads through a symbolic link"),
+            "{target}: {text}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn the_working_directory_is_made() {
     let host = Host::start().await;
