@@ -17,6 +17,7 @@ mod error;
 mod parent;
 mod pending;
 mod pipeline;
+mod space;
 mod whiteout;
 
 use std::{
@@ -44,6 +45,7 @@ use crate::root::{
     open_child_dir, open_made, remove_at, set_xattr, split_name, stat_at,
 };
 use parent::Parent;
+use space::Space;
 use whiteout::Meaning;
 
 const COPY_BUFFER_BYTES: usize = 256 * 1024;
@@ -84,6 +86,7 @@ struct Extractor<'a> {
     options: Options,
     parent: Parent,
     pending: Pending,
+    space: Space,
     buffer: Vec<u8>,
     extracted: Extracted,
     /// Whether an entry set the attributes of the root itself.
@@ -100,6 +103,7 @@ impl<'a> Extractor<'a> {
             options,
             parent: Parent::default(),
             pending: Pending::default(),
+            space: Space::default(),
             buffer: vec![0; COPY_BUFFER_BYTES],
             extracted: Extracted::default(),
             describes_root: false,
@@ -258,6 +262,7 @@ impl<'a> Extractor<'a> {
             rustix::fs::openat(parent, name, flags, Mode::from(0o600))
         })?;
         let mut file = File::from(fd);
+        self.space.claim(file.as_fd(), path, entry.size_bytes)?;
         let mut left = entry.size_bytes;
         while left > 0 {
             let length = content

@@ -5,13 +5,12 @@
 
 use std::{
     fs,
-    io::{self, Cursor, Read, Write as _},
-    path::Path,
+    io::{self, Cursor, Read},
 };
 
 use oci::{
     Digest, MediaType,
-    layer::{Compression, Entry, EntryKind, LayerWriter, Limits, TarWriter},
+    layer::{Compression, Entry, EntryKind, LayerWriter, Limits, TarWriter, Written},
 };
 use runtime::{
     root::Root,
@@ -66,25 +65,64 @@ fn empty_files(paths: impl Iterator<Item = String>) -> Vec<u8> {
 fn a11_bombs_are_refused_in_little_memory() {
     let dir = tempfile::tempdir().unwrap();
     let store = LayerStore::open(dir.path()).unwrap();
-    zeros(&store);
+    fs::create_dir(dir.path().join("root")).unwrap();
+    let root = Root::open(&dir.path().join("root")).unwrap();
+    zeros(&root);
+    more_than_the_disk(&store);
     zstd_window(&store);
-    entries(&dir.path().join("root"));
+    entries(&root);
     records(&store);
     depth(&store);
 }
 
-/// A terabyte of zeros by its header; it never gets that far.
-fn zeros(store: &LayerStore) {
+/// Images hold empty disks and preallocated files, a thousand times smaller
+/// when packed.
+#[test]
+fn an_honest_layer_of_zeros_is_unpacked() {
+    const SIZE_BYTES: u64 = 128 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let store = LayerStore::open(dir.path()).unwrap();
+    let (layer, written) = packed_zeros(SIZE_BYTES, Compression::GZIP);
+    assert!((layer.len() as u64) < SIZE_BYTES / 900);
+    let media_type = MediaType::from(MediaType::OCI_LAYER_GZIP);
+    let unpacked = store.unpack(&written.diff_id, &[], layer.as_slice(), &media_type);
+    assert_eq!(unpacked.unwrap().size_bytes, SIZE_BYTES);
+}
+
+/// Zeros beyond the ratio. The real limit is the same code with a larger number.
+fn zeros(root: &Root) {
+    let options = Options {
+        limits: Limits {
+            ratio_from_bytes: 64 << 20,
+            ..Limits::default()
+        },
+        ..Options::default()
+    };
     for compression in [Compression::Gzip { level: 9 }, Compression::ZSTD] {
-        let mut out = LayerWriter::new(Vec::new(), compression).unwrap();
-        let endless = io::repeat(0).take(96 << 20);
-        let cut = TarWriter::new(&mut out).append(&file("zeros", 1 << 40), &mut { endless });
-        assert!(cut.is_err());
-        out.write_all(&[0; 512]).unwrap();
-        let (bomb, _) = out.finish().unwrap();
+        let (bomb, _) = packed_zeros(96 << 20, compression);
         assert!(bomb.len() < 1 << 20);
-        refused(store, bomb.as_slice(), "decompression bomb");
+        let error = extract(root, bomb.as_slice(), &options).unwrap_err();
+        assert!(error.to_string().contains("decompression bomb"), "{error}");
+        assert!(peak_bytes() < MEMORY_BYTES_MAX);
     }
+}
+
+fn packed_zeros(size_bytes: u64, compression: Compression) -> (Vec<u8>, Written) {
+    let mut tar = TarWriter::new(LayerWriter::new(Vec::new(), compression).unwrap());
+    let mut content = io::repeat(0).take(size_bytes);
+    tar.append(&file("zeros", size_bytes), &mut content)
+        .unwrap();
+    tar.finish().unwrap().finish().unwrap()
+}
+
+/// An exbibyte by its header: no disk has it, so none of it is written.
+fn more_than_the_disk(store: &LayerStore) {
+    let mut out = LayerWriter::new(Vec::new(), Compression::GZIP).unwrap();
+    let endless = io::repeat(0).take(96 << 20);
+    let cut = TarWriter::new(&mut out).append(&file("zeros", 1 << 60), &mut { endless });
+    assert!(cut.is_err());
+    let (bomb, _) = out.finish().unwrap();
+    refused(store, bomb.as_slice(), "no space left");
 }
 
 /// Two gigabytes of window in ten bytes (RFC 8878, 3.1.1).
@@ -94,7 +132,7 @@ fn zstd_window(store: &LayerStore) {
 }
 
 /// One header without end. The real limit is the same code with a larger number.
-fn entries(root: &Path) {
+fn entries(root: &Root) {
     let mut tar = TarWriter::new(Vec::new());
     tar.append(&file("same", 0), &mut io::empty()).unwrap();
     let header = tar.finish().unwrap()[..512].to_vec();
@@ -105,9 +143,7 @@ fn entries(root: &Path) {
         },
         ..Options::default()
     };
-    fs::create_dir(root).unwrap();
-    let root = Root::open(root).unwrap();
-    let error = extract(&root, Cycle(header, 0), &options).unwrap_err();
+    let error = extract(root, Cycle(header, 0), &options).unwrap_err();
     assert!(
         error.to_string().contains("limit of 10000 entries"),
         "{error}"

@@ -5,8 +5,9 @@
 pub struct Limits {
     /// Largest uncompressed : compressed ratio once `ratio_from_bytes` came out.
     pub ratio_max: u64,
-    /// Uncompressed bytes that may come out at any ratio: small layers of
-    /// zeros are honest.
+    /// Uncompressed bytes that may come out at any ratio: files of zeros are
+    /// honest, and gzip packs them 1000:1. What is written is bounded by the
+    /// free space of the disk, so this bounds only the time that is wasted.
     pub ratio_from_bytes: u64,
     /// Base-2 logarithm of the largest zstd window, which the decoder allocates.
     pub zstd_window_log_max: u32,
@@ -28,7 +29,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             ratio_max: 200,
-            ratio_from_bytes: 64 << 20,
+            // Room for the empty disk of a virtual machine or a preallocated
+            // database; half a minute to decompress and hash.
+            ratio_from_bytes: 16 << 30,
             zstd_window_log_max: 27,
             record_bytes_max: 1 << 20,
             entries_max: 5_000_000,
