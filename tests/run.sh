@@ -63,6 +63,7 @@ part "packages" tests/packages.sh busybox-static ca-certificates conntrack curl 
 part "docker client" tests/docker-cli.sh
 part "docker-registry" tests/docker-registry.sh
 part "docker SDK" tests/docker-sdk.sh
+part "PostgreSQL" tests/postgresql.sh
 for peer in docker-cli docker-registry; do
     PATH=$PATH:$(dirname "$("tests/$peer.sh" 2>/dev/null || echo /nonexistent/none)")
 done

@@ -1,6 +1,6 @@
 //! What the registry is told when it is opened. Reads no environment itself.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 /// Where blobs are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,14 @@ impl Storage {
             Some(("s3", _)) => Err(UnsupportedBackend::S3(text.to_owned())),
             None if !text.is_empty() => Ok(Self::Directory(text.into())),
             _ => Err(UnsupportedBackend::Storage(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(file) => write!(f, "sqlite:{}", file.display()),
         }
     }
 }

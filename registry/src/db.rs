@@ -1,27 +1,33 @@
 //! Metadata in SQL: the only place that knows it.
 //!
 //! The SQL text is the common part of SQLite and PostgreSQL; what differs
-//! (opening, batching of writers) is in the backend's own file. Owns no other
-//! state than the connections. After a crash the database is as of the last
-//! commit that was acknowledged, or later.
+//! (opening, running a statement, beginning a transaction) is in the backend's
+//! own file. Owns no other state than the connections. After a crash the
+//! database is as of the last commit that was acknowledged, or later.
 
 mod blobs;
 mod cache;
+#[cfg(test)]
+mod conformance;
+mod database;
 mod error;
 mod instance;
 mod listing;
 mod manifests;
+#[cfg(test)]
+mod postgres;
+mod query;
 mod repositories;
 mod sqlite;
 mod uploads;
 mod users;
 
 pub(crate) use blobs::{BlobLocation, BlobRow, Placement};
+pub(crate) use database::{Database, Durability};
 pub use error::DbError;
 pub(crate) use listing::{Page, ReferrerRow};
 pub(crate) use manifests::{ManifestPut, ManifestRow, PutOutcome, RefRow};
 pub(crate) use repositories::{RepoId, Visibility};
-pub(crate) use sqlite::{Database, Durability};
 pub(crate) use uploads::UploadRow;
 
 use std::{

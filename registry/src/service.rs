@@ -25,8 +25,8 @@ use crate::{
 pub enum OpenError {
     #[error("cannot make the data directory {path}: {source}")]
     DataDir { path: String, source: io::Error },
-    #[error("cannot open the database {path}")]
-    Database { path: String, source: DbError },
+    #[error("cannot open the database {url}")]
+    Database { url: String, source: DbError },
     #[error("cannot open the blob storage {path}")]
     Storage { path: String, source: StoreError },
     #[error("cannot recover from a loss of power: {reason}")]
@@ -77,14 +77,13 @@ impl Registry {
                 path: data_dir.display().to_string(),
                 source,
             })?;
-        let file = match config.database {
-            Some(DatabaseUrl::Sqlite(file)) => file,
-            None => data_dir.join("registry.db"),
-        };
-        let db = Database::open(&file)
+        let url = config
+            .database
+            .unwrap_or_else(|| DatabaseUrl::Sqlite(data_dir.join("registry.db")));
+        let db = Database::open(&url)
             .await
             .map_err(|source| OpenError::Database {
-                path: file.display().to_string(),
+                url: url.to_string(),
                 source,
             })?;
         let db = Arc::new(db);

@@ -3,9 +3,12 @@
 use std::collections::HashSet;
 
 use oci::{Digest, Repository};
-use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Database, DbError, Durability, RepoId, now_micros, placeholders, repositories};
+use super::{
+    Database, DbError, Durability, RepoId, now_micros, placeholders,
+    query::{Connection, Row, query},
+    repositories,
+};
 use crate::content::ObjectKey;
 
 /// Digests asked for in one statement; SQLite allows 32,766 placeholders.
@@ -44,7 +47,7 @@ impl Database {
         digest: &Digest,
     ) -> Result<Option<BlobRow>, DbError> {
         let mut connection = self.read().await?;
-        let row = sqlx::query(
+        let row = query(
             "SELECT b.size_bytes, b.object_key, b.payload \
              FROM repositories r \
              JOIN repo_blobs l ON l.repo_id = r.id AND l.digest = $2 \
@@ -61,7 +64,7 @@ impl Database {
     /// The blob wherever it is; only for deciding where new bytes go.
     pub(crate) async fn system_blob(&self, digest: &Digest) -> Result<Option<BlobRow>, DbError> {
         let mut connection = self.read().await?;
-        let row = sqlx::query(
+        let row = query(
             "SELECT size_bytes, object_key, payload FROM blobs WHERE digest = $1 AND state = 'live'",
         )
         .bind(digest.to_column())
@@ -89,7 +92,7 @@ impl Database {
                 let placement = place(connection, &digest, blob, damaged).await?;
                 link(connection, repo_id, &digest).await?;
                 if let Some(upload) = upload {
-                    sqlx::query("DELETE FROM uploads WHERE id = $1")
+                    query("DELETE FROM uploads WHERE id = $1")
                         .bind(upload)
                         .execute(&mut *connection)
                         .await?;
@@ -130,7 +133,7 @@ impl Database {
     ) -> Result<bool, DbError> {
         self.write(Durability::Durable, move |connection| {
             Box::pin(async move {
-                let done = sqlx::query(
+                let done = query(
                     "DELETE FROM repo_blobs WHERE digest = $1 \
                      AND repo_id = (SELECT id FROM repositories WHERE path = $2)",
                 )
@@ -138,7 +141,7 @@ impl Database {
                 .bind(repo.as_str())
                 .execute(&mut *connection)
                 .await?;
-                Ok(done.rows_affected() > 0)
+                Ok(done > 0)
             })
         })
         .await
@@ -148,7 +151,7 @@ impl Database {
     pub(crate) async fn system_flush(&self, repo: Repository) -> Result<(), DbError> {
         self.write(Durability::Durable, move |connection| {
             Box::pin(async move {
-                sqlx::query("UPDATE repositories SET last_push_at = $2 WHERE path = $1")
+                query("UPDATE repositories SET last_push_at = $2 WHERE path = $1")
                     .bind(repo.as_str())
                     .bind(now_micros())
                     .execute(&mut *connection)
@@ -165,17 +168,17 @@ impl Database {
         key: &ObjectKey,
     ) -> Result<Option<String>, DbError> {
         let mut connection = self.read().await?;
-        let row = sqlx::query("SELECT id FROM uploads WHERE object_key = $1")
+        let row = query("SELECT id FROM uploads WHERE object_key = $1")
             .bind(key.as_str())
             .fetch_optional(&mut *connection)
             .await?;
-        row.map(|row| Ok(row.try_get(0)?)).transpose()
+        row.map(|row| row.get(0)).transpose()
     }
 
     /// Whether a blob's row names this object.
     pub(crate) async fn system_is_blob(&self, key: &ObjectKey) -> Result<bool, DbError> {
         let mut connection = self.read().await?;
-        let row = sqlx::query("SELECT 1 FROM blobs WHERE object_key = $1")
+        let row = query("SELECT 1 FROM blobs WHERE object_key = $1")
             .bind(key.as_str())
             .fetch_optional(&mut *connection)
             .await?;
@@ -195,12 +198,12 @@ impl Database {
                 "SELECT object_key FROM blobs WHERE object_key IN {list} \
                  UNION SELECT object_key FROM uploads WHERE object_key IN {list}"
             );
-            let mut query = sqlx::query(AssertSqlSafe(text));
+            let mut statement = query(text);
             for key in chunk {
-                query = query.bind(key.as_str());
+                statement = statement.bind(key.as_str());
             }
-            for row in query.fetch_all(&mut *connection).await? {
-                known.extend(ObjectKey::parse(row.try_get(0)?));
+            for row in statement.fetch_all(&mut *connection).await? {
+                known.extend(ObjectKey::parse(row.get(0)?));
             }
         }
         Ok(known)
@@ -209,7 +212,7 @@ impl Database {
 
 /// Those of `digests` that `repo_id` cannot serve as blobs, in order.
 pub(super) async fn missing(
-    connection: &mut SqliteConnection,
+    connection: &mut dyn Connection,
     repo_id: RepoId,
     digests: &[Digest],
 ) -> Result<Vec<Digest>, DbError> {
@@ -222,12 +225,12 @@ pub(super) async fn missing(
              WHERE l.repo_id = $1 AND l.digest IN ({})",
             list.join(",")
         );
-        let mut query = sqlx::query(AssertSqlSafe(text)).bind(repo_id.0);
+        let mut statement = query(text).bind(repo_id.0);
         for digest in chunk {
-            query = query.bind(digest.to_column());
+            statement = statement.bind(digest.to_column());
         }
-        for row in query.fetch_all(&mut *connection).await? {
-            present.extend(Digest::from_column(row.try_get(0)?));
+        for row in statement.fetch_all(&mut *connection).await? {
+            present.extend(Digest::from_column(row.get(0)?));
         }
     }
     Ok(digests
@@ -238,13 +241,13 @@ pub(super) async fn missing(
 }
 
 async fn place(
-    connection: &mut SqliteConnection,
+    connection: &mut dyn Connection,
     digest: &Digest,
     blob: BlobRow,
     damaged: bool,
 ) -> Result<Placement, DbError> {
     let column = digest.to_column();
-    let old = sqlx::query("SELECT size_bytes, object_key, payload FROM blobs WHERE digest = $1")
+    let old = query("SELECT size_bytes, object_key, payload FROM blobs WHERE digest = $1")
         .bind(&column)
         .fetch_optional(&mut *connection)
         .await?;
@@ -255,7 +258,7 @@ async fn place(
         BlobLocation::Row(payload) => (None, Some(payload)),
         BlobLocation::Object(key) => (Some(key.to_string()), None),
     };
-    sqlx::query(
+    query(
         "INSERT INTO blobs (digest, size_bytes, object_key, payload, state, lease_until, created_at) \
          VALUES ($1, $2, $3, $4, 'live', 0, $5) \
          ON CONFLICT (digest) DO UPDATE SET size_bytes = $2, object_key = $3, payload = $4, \
@@ -271,18 +274,18 @@ async fn place(
     match old {
         None => Ok(Placement::New),
         Some(row) => {
-            let key: Option<&str> = row.try_get(1)?;
+            let key: Option<&str> = row.get(1)?;
             Ok(Placement::Replaced(key.and_then(ObjectKey::parse)))
         }
     }
 }
 
 async fn link(
-    connection: &mut SqliteConnection,
+    connection: &mut dyn Connection,
     repo_id: RepoId,
     digest: &Digest,
 ) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO repo_blobs (repo_id, digest, created_at) VALUES ($1, $2, $3) \
          ON CONFLICT (repo_id, digest) DO NOTHING",
     )
@@ -295,12 +298,12 @@ async fn link(
 }
 
 async fn may_mount(
-    connection: &mut SqliteConnection,
+    connection: &mut dyn Connection,
     digest: &Digest,
     sources: Option<&[Repository]>,
 ) -> Result<bool, DbError> {
     let Some(sources) = sources else {
-        let row = sqlx::query(
+        let row = query(
             "SELECT 1 FROM repo_blobs l JOIN blobs b ON b.digest = l.digest \
              WHERE l.digest = $1 AND b.state = 'live' LIMIT 1",
         )
@@ -310,7 +313,7 @@ async fn may_mount(
         return Ok(row.is_some());
     };
     for source in sources {
-        let row = sqlx::query(
+        let row = query(
             "SELECT 1 FROM repositories r \
              JOIN repo_blobs l ON l.repo_id = r.id AND l.digest = $2 \
              JOIN blobs b ON b.digest = l.digest AND b.state = 'live' WHERE r.path = $1",
@@ -326,10 +329,10 @@ async fn may_mount(
     Ok(false)
 }
 
-fn read_row(row: &SqliteRow) -> Result<BlobRow, DbError> {
-    let size: i64 = row.try_get(0)?;
-    let key: Option<&str> = row.try_get(1)?;
-    let payload: Option<Vec<u8>> = row.try_get(2)?;
+fn read_row(row: &Row) -> Result<BlobRow, DbError> {
+    let size: i64 = row.get(0)?;
+    let key: Option<&str> = row.get(1)?;
+    let payload: Option<Vec<u8>> = row.get(2)?;
     let location = match (key, payload) {
         (Some(key), None) => ObjectKey::parse(key)
             .map(BlobLocation::Object)

@@ -28,6 +28,10 @@ const SQLITE_FULL: &str = "13";
 const SQLITE_CONSTRAINT_PRIMARYKEY: &str = "1555";
 const SQLITE_CONSTRAINT_UNIQUE: &str = "2067";
 
+/// PostgreSQL error codes (its manual, appendix A), which are five characters.
+const POSTGRES_UNIQUE_VIOLATION: &str = "23505";
+const POSTGRES_DISK_FULL: &str = "53100";
+
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         let code = match &error {
@@ -37,8 +41,10 @@ impl From<sqlx::Error> for DbError {
         };
         let error = Arc::new(error);
         match code.as_deref() {
-            Some(SQLITE_FULL) => Self::Full(error),
-            Some(SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_UNIQUE) => Self::Conflict(error),
+            Some(SQLITE_FULL | POSTGRES_DISK_FULL) => Self::Full(error),
+            Some(
+                SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_UNIQUE | POSTGRES_UNIQUE_VIOLATION,
+            ) => Self::Conflict(error),
             _ => Self::Other(error),
         }
     }

@@ -1,8 +1,9 @@
 //! How the last run of this registry ended.
 
-use sqlx::Row;
-
-use super::{Database, DbError, Durability};
+use super::{
+    Database, DbError, Durability,
+    query::{Connection, query},
+};
 
 /// The only row's id.
 const ID: i64 = 1;
@@ -12,13 +13,13 @@ impl Database {
     /// order, and was in another boot.
     pub(crate) async fn system_power_was_lost(&self, boot_id: &str) -> Result<bool, DbError> {
         let mut connection = self.read().await?;
-        let row = sqlx::query("SELECT boot_id, stopped_clean FROM instance WHERE id = $1")
+        let row = query("SELECT boot_id, stopped_clean FROM instance WHERE id = $1")
             .bind(ID)
             .fetch_optional(&mut *connection)
             .await?;
         let Some(row) = row else { return Ok(false) };
-        let last: String = row.try_get(0)?;
-        Ok(row.try_get::<i64, _>(1)? == 0 && last != boot_id)
+        let last: String = row.get(0)?;
+        Ok(row.get::<i64>(1)? == 0 && last != boot_id)
     }
 
     /// Notes that this boot runs the registry now. Durable before the first commit
@@ -40,11 +41,11 @@ impl Database {
 }
 
 async fn set(
-    connection: &mut sqlx::SqliteConnection,
+    connection: &mut dyn Connection,
     boot_id: &str,
     stopped_clean: bool,
 ) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO instance (id, boot_id, stopped_clean) VALUES ($1, $2, $3) \
          ON CONFLICT (id) DO UPDATE SET boot_id = $2, stopped_clean = $3",
     )

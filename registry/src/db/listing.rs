@@ -1,9 +1,8 @@
 //! Lists in pages: tags and referrers.
 
 use oci::{Digest, Repository};
-use sqlx::Row;
 
-use super::{Database, DbError};
+use super::{Database, DbError, query::query};
 
 /// A page of a list in byte order: what comes after `last`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,18 +33,17 @@ impl Database {
         page: &Page,
     ) -> Result<Option<Vec<String>>, DbError> {
         let mut connection = self.read().await?;
-        let found = super::repositories::find(&mut connection, repo).await?;
+        let found = super::repositories::find(&mut *connection, repo).await?;
         let Some(found) = found else { return Ok(None) };
-        let rows = sqlx::query(
-            "SELECT name FROM tags WHERE repo_id = $1 AND name > $2 ORDER BY name LIMIT $3",
-        )
-        .bind(found.id.0)
-        .bind(&page.last)
-        .bind(page.limit)
-        .fetch_all(&mut *connection)
-        .await?;
+        let rows =
+            query("SELECT name FROM tags WHERE repo_id = $1 AND name > $2 ORDER BY name LIMIT $3")
+                .bind(found.id.0)
+                .bind(&page.last)
+                .bind(page.limit)
+                .fetch_all(&mut *connection)
+                .await?;
         rows.iter()
-            .map(|row| Ok(row.try_get(0)?))
+            .map(|row| row.get(0))
             .collect::<Result<_, DbError>>()
             .map(Some)
     }
@@ -60,7 +58,7 @@ impl Database {
         limit: i64,
     ) -> Result<Vec<ReferrerRow>, DbError> {
         let mut connection = self.read().await?;
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT m.id, m.digest, m.media_type, m.artifact_type, m.annotations, \
              LENGTH(m.payload) FROM repositories r \
              JOIN manifests m ON m.repo_id = r.id AND m.subject_digest = $2 AND m.id > $3 \
@@ -76,13 +74,13 @@ impl Database {
         rows.iter()
             .map(|row| {
                 Ok(ReferrerRow {
-                    id: row.try_get(0)?,
-                    digest: Digest::from_column(row.try_get(1)?)
+                    id: row.get(0)?,
+                    digest: Digest::from_column(row.get(1)?)
                         .ok_or(DbError::Unreadable("manifest digest"))?,
-                    media_type: row.try_get(2)?,
-                    artifact_type: row.try_get(3)?,
-                    annotations: row.try_get(4)?,
-                    size_bytes: u64::try_from(row.try_get::<i64, _>(5)?).unwrap_or(0),
+                    media_type: row.get(2)?,
+                    artifact_type: row.get(3)?,
+                    annotations: row.get(4)?,
+                    size_bytes: u64::try_from(row.get::<i64>(5)?).unwrap_or(0),
                 })
             })
             .collect()

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oci::{Digest, Repository, Tag};
-use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Database, DbError, Durability, RepoId, blobs, next_id, now_micros, placeholders, repositories,
+    Database, DbError, Durability, RepoId, blobs, next_id, now_micros, placeholders,
+    query::{Connection, Row, query},
+    repositories,
 };
 
 /// Edges written by one statement.
@@ -84,7 +85,7 @@ impl Database {
                     for tag in &put.tags {
                         set_tag(connection, repo_id, tag, &put.digest, &put.actor).await?;
                     }
-                    sqlx::query("UPDATE repositories SET last_push_at = $2 WHERE id = $1")
+                    query("UPDATE repositories SET last_push_at = $2 WHERE id = $1")
                         .bind(repo_id.0)
                         .bind(now_micros())
                         .execute(&mut *connection)
@@ -107,7 +108,7 @@ impl Database {
             Err(epoch) => epoch,
         };
         let mut connection = self.read().await?;
-        let row = sqlx::query(
+        let row = query(
             "SELECT m.digest, m.media_type, m.payload FROM repositories r \
              JOIN tags t ON t.repo_id = r.id AND t.name = $2 \
              JOIN manifests m ON m.repo_id = r.id AND m.digest = t.digest WHERE r.path = $1",
@@ -132,7 +133,7 @@ impl Database {
             Err(epoch) => epoch,
         };
         let mut connection = self.read().await?;
-        let row = sqlx::query(
+        let row = query(
             "SELECT m.digest, m.media_type, m.payload FROM repositories r \
              JOIN manifests m ON m.repo_id = r.id AND m.digest = $2 WHERE r.path = $1",
         )
@@ -167,12 +168,12 @@ impl Database {
                     let Some(found) = repositories::find(connection, &repo).await? else {
                         return Ok(false);
                     };
-                    let done = sqlx::query("DELETE FROM tags WHERE repo_id = $1 AND name = $2")
+                    let done = query("DELETE FROM tags WHERE repo_id = $1 AND name = $2")
                         .bind(found.id.0)
                         .bind(tag.as_str())
                         .execute(&mut *connection)
                         .await?;
-                    if done.rows_affected() == 0 {
+                    if done == 0 {
                         return Ok(false);
                     }
                     record(connection, found.id, tag.as_str(), None, &actor).await?;
@@ -200,31 +201,27 @@ impl Database {
                         return Ok(false);
                     };
                     let column = digest.to_column();
-                    let done =
-                        sqlx::query("DELETE FROM manifests WHERE repo_id = $1 AND digest = $2")
-                            .bind(found.id.0)
-                            .bind(&column)
-                            .execute(&mut *connection)
-                            .await?;
-                    if done.rows_affected() == 0 {
+                    let done = query("DELETE FROM manifests WHERE repo_id = $1 AND digest = $2")
+                        .bind(found.id.0)
+                        .bind(&column)
+                        .execute(&mut *connection)
+                        .await?;
+                    if done == 0 {
                         return Ok(false);
                     }
-                    sqlx::query(
-                        "DELETE FROM manifest_refs WHERE repo_id = $1 AND parent_digest = $2",
-                    )
-                    .bind(found.id.0)
-                    .bind(&column)
-                    .execute(&mut *connection)
-                    .await?;
-                    let tags = sqlx::query(
-                        "DELETE FROM tags WHERE repo_id = $1 AND digest = $2 RETURNING name",
-                    )
-                    .bind(found.id.0)
-                    .bind(&column)
-                    .fetch_all(&mut *connection)
-                    .await?;
+                    query("DELETE FROM manifest_refs WHERE repo_id = $1 AND parent_digest = $2")
+                        .bind(found.id.0)
+                        .bind(&column)
+                        .execute(&mut *connection)
+                        .await?;
+                    let tags =
+                        query("DELETE FROM tags WHERE repo_id = $1 AND digest = $2 RETURNING name")
+                            .bind(found.id.0)
+                            .bind(&column)
+                            .fetch_all(&mut *connection)
+                            .await?;
                     for tag in tags {
-                        record(connection, found.id, tag.try_get(0)?, None, &actor).await?;
+                        record(connection, found.id, tag.get(0)?, None, &actor).await?;
                     }
                     Ok(true)
                 })
@@ -237,12 +234,12 @@ impl Database {
 
 /// `false` when the repository has this manifest already.
 async fn insert_manifest(
-    connection: &mut SqliteConnection,
+    connection: &mut dyn Connection,
     repo_id: RepoId,
     put: &ManifestPut,
 ) -> Result<bool, DbError> {
     let config = put.refs.iter().find(|edge| edge.kind == "config");
-    let done = sqlx::query(
+    let done = query(
         "INSERT INTO manifests (id, repo_id, digest, media_type, artifact_type, payload, \
          config_digest, subject_digest, annotations, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
@@ -260,11 +257,11 @@ async fn insert_manifest(
     .bind(now_micros())
     .execute(connection)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(done > 0)
 }
 
 async fn insert_refs(
-    connection: &mut SqliteConnection,
+    connection: &mut dyn Connection,
     repo_id: RepoId,
     put: &ManifestPut,
 ) -> Result<(), DbError> {
@@ -277,9 +274,9 @@ async fn insert_refs(
              ON CONFLICT (repo_id, parent_digest, position) DO NOTHING",
             placeholders(chunk.len(), 6)
         );
-        let mut query = sqlx::query(AssertSqlSafe(text));
+        let mut statement = query(text);
         for edge in chunk {
-            query = query
+            statement = statement
                 .bind(repo_id.0)
                 .bind(&parent)
                 .bind(position)
@@ -288,19 +285,19 @@ async fn insert_refs(
                 .bind(i64::try_from(edge.size_bytes).unwrap_or(i64::MAX));
             position += 1;
         }
-        query.execute(&mut *connection).await?;
+        statement.execute(&mut *connection).await?;
     }
     Ok(())
 }
 
 async fn set_tag(
-    connection: &mut SqliteConnection,
+    connection: &mut dyn Connection,
     repo_id: RepoId,
     tag: &Tag,
     digest: &Digest,
     actor: &str,
 ) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO tags (repo_id, name, digest, created_at, updated_at, updated_by) \
          VALUES ($1, $2, $3, $4, $4, $5) \
          ON CONFLICT (repo_id, name) DO UPDATE SET digest = $3, updated_at = $4, updated_by = $5",
@@ -317,13 +314,13 @@ async fn set_tag(
 
 /// Appends to the tag's history; no digest means it was deleted.
 async fn record(
-    connection: &mut SqliteConnection,
+    connection: &mut dyn Connection,
     repo_id: RepoId,
     tag: &str,
     digest: Option<&Digest>,
     actor: &str,
 ) -> Result<(), DbError> {
-    sqlx::query(
+    query(
         "INSERT INTO tag_history (id, repo_id, name, digest, at, actor) \
          VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -338,11 +335,10 @@ async fn record(
     Ok(())
 }
 
-fn read_row(row: &SqliteRow) -> Result<ManifestRow, DbError> {
+fn read_row(row: &Row) -> Result<ManifestRow, DbError> {
     Ok(ManifestRow {
-        digest: Digest::from_column(row.try_get(0)?)
-            .ok_or(DbError::Unreadable("manifest digest"))?,
-        media_type: row.try_get(1)?,
-        payload: row.try_get::<Vec<u8>, _>(2)?.into(),
+        digest: Digest::from_column(row.get(0)?).ok_or(DbError::Unreadable("manifest digest"))?,
+        media_type: row.get(1)?,
+        payload: row.get::<Vec<u8>>(2)?.into(),
     })
 }

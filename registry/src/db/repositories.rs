@@ -1,9 +1,11 @@
 //! Organisations and repositories.
 
 use oci::Repository;
-use sqlx::{Row, SqliteConnection};
 
-use super::{Database, DbError, Page, next_id, now_micros};
+use super::{
+    Database, DbError, Page, next_id, now_micros,
+    query::{Connection, query},
+};
 
 /// A repository's immutable id: what it is bound to when a name is used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,34 +38,33 @@ pub(crate) struct RepoRow {
 impl Database {
     pub(crate) async fn repository(&self, name: &Repository) -> Result<Option<RepoRow>, DbError> {
         let mut connection = self.read().await?;
-        find(&mut connection, name).await
+        find(&mut *connection, name).await
     }
 
     /// Names of repositories after `page.last`, in byte order.
     pub(crate) async fn repository_names(&self, page: &Page) -> Result<Vec<String>, DbError> {
         let mut connection = self.read().await?;
-        let rows =
-            sqlx::query("SELECT path FROM repositories WHERE path > $1 ORDER BY path LIMIT $2")
-                .bind(&page.last)
-                .bind(page.limit)
-                .fetch_all(&mut *connection)
-                .await?;
-        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        let rows = query("SELECT path FROM repositories WHERE path > $1 ORDER BY path LIMIT $2")
+            .bind(&page.last)
+            .bind(page.limit)
+            .fetch_all(&mut *connection)
+            .await?;
+        rows.iter().map(|row| row.get(0)).collect()
     }
 }
 
 pub(super) async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut dyn Connection,
     name: &Repository,
 ) -> Result<Option<RepoRow>, DbError> {
-    let row = sqlx::query("SELECT id, visibility FROM repositories WHERE path = $1")
+    let row = query("SELECT id, visibility FROM repositories WHERE path = $1")
         .bind(name.as_str())
         .fetch_optional(connection)
         .await?;
     row.map(|row| {
         Ok(RepoRow {
-            id: RepoId(row.try_get(0)?),
-            visibility: Visibility::parse(row.try_get(1)?)?,
+            id: RepoId(row.get(0)?),
+            visibility: Visibility::parse(row.get(1)?)?,
         })
     })
     .transpose()
@@ -71,14 +72,14 @@ pub(super) async fn find(
 
 /// The repository's id; it and its organisation are made when they are not there.
 pub(super) async fn ensure(
-    connection: &mut SqliteConnection,
+    connection: &mut dyn Connection,
     name: &Repository,
 ) -> Result<RepoId, DbError> {
     if let Some(found) = find(connection, name).await? {
         return Ok(found.id);
     }
     let now = now_micros();
-    sqlx::query(
+    query(
         "INSERT INTO orgs (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING",
     )
     .bind(next_id())
@@ -87,7 +88,7 @@ pub(super) async fn ensure(
     .execute(&mut *connection)
     .await?;
     let id = next_id();
-    sqlx::query(
+    query(
         "INSERT INTO repositories (id, org_id, path, visibility, created_at, last_push_at) \
          SELECT $1, id, $2, 'private', $3, $3 FROM orgs WHERE name = $4",
     )

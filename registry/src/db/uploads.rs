@@ -1,10 +1,12 @@
 //! Upload sessions: where each stands, so that any later request can go on.
 
-use sqlx::{Row, sqlite::SqliteRow};
-
 use oci::{Algorithm, Repository};
 
-use super::{Database, DbError, Durability, now_micros, repositories};
+use super::{
+    Database, DbError, Durability, now_micros,
+    query::{Row, query},
+    repositories,
+};
 use crate::content::ObjectKey;
 
 /// An unfinished upload.
@@ -35,7 +37,7 @@ impl Database {
         self.write(Durability::Lazy, move |connection| {
             Box::pin(async move {
                 let repo_id = repositories::ensure(connection, &repo).await?;
-                sqlx::query(
+                query(
                     "INSERT INTO uploads (id, repo_id, owner, object_key, offset_bytes, \
                      hash_algorithm, hash_state, boot_id, expires_at) \
                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -65,7 +67,7 @@ impl Database {
         id: &str,
     ) -> Result<Option<UploadRow>, DbError> {
         let mut connection = self.read().await?;
-        let row = sqlx::query(
+        let row = query(
             "SELECT u.id, u.owner, u.object_key, u.offset_bytes, u.hash_algorithm, u.hash_state, \
              u.boot_id, u.expires_at FROM uploads u JOIN repositories r ON r.id = u.repo_id \
              WHERE u.id = $1 AND u.owner = $2 AND r.path = $3 AND u.expires_at > $4",
@@ -83,7 +85,7 @@ impl Database {
     pub(crate) async fn advance_upload(&self, upload: UploadRow) -> Result<(), DbError> {
         self.write(Durability::Lazy, move |connection| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     "UPDATE uploads SET offset_bytes = $2, hash_algorithm = $3, hash_state = $4, \
                      boot_id = $5, expires_at = $6 WHERE id = $1",
                 )
@@ -105,7 +107,7 @@ impl Database {
     pub(crate) async fn delete_upload(&self, id: String) -> Result<(), DbError> {
         self.write(Durability::Lazy, move |connection| {
             Box::pin(async move {
-                sqlx::query("DELETE FROM uploads WHERE id = $1")
+                query("DELETE FROM uploads WHERE id = $1")
                     .bind(id)
                     .execute(&mut *connection)
                     .await?;
@@ -121,7 +123,7 @@ impl Database {
         limit: i64,
     ) -> Result<Vec<(String, ObjectKey)>, DbError> {
         let mut connection = self.read().await?;
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT id, object_key FROM uploads WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2",
         )
         .bind(now_micros())
@@ -130,9 +132,8 @@ impl Database {
         .await?;
         rows.iter()
             .map(|row| {
-                let key =
-                    ObjectKey::parse(row.try_get(1)?).ok_or(DbError::Unreadable("object key"))?;
-                Ok((row.try_get(0)?, key))
+                let key = ObjectKey::parse(row.get(1)?).ok_or(DbError::Unreadable("object key"))?;
+                Ok((row.get(0)?, key))
             })
             .collect()
     }
@@ -142,21 +143,21 @@ fn offset_column(offset_bytes: u64) -> i64 {
     i64::try_from(offset_bytes).unwrap_or(i64::MAX)
 }
 
-fn read_row(row: &SqliteRow) -> Result<UploadRow, DbError> {
-    let algorithm = match row.try_get::<&str, _>(4)? {
+fn read_row(row: &Row) -> Result<UploadRow, DbError> {
+    let algorithm = match row.get::<&str>(4)? {
         "sha256" => Algorithm::Sha256,
         "sha512" => Algorithm::Sha512,
         _ => return Err(DbError::Unreadable("hash algorithm")),
     };
     Ok(UploadRow {
-        id: row.try_get(0)?,
-        owner: row.try_get(1)?,
-        object_key: ObjectKey::parse(row.try_get(2)?).ok_or(DbError::Unreadable("object key"))?,
-        offset_bytes: u64::try_from(row.try_get::<i64, _>(3)?)
+        id: row.get(0)?,
+        owner: row.get(1)?,
+        object_key: ObjectKey::parse(row.get(2)?).ok_or(DbError::Unreadable("object key"))?,
+        offset_bytes: u64::try_from(row.get::<i64>(3)?)
             .map_err(|_| DbError::Unreadable("upload offset"))?,
         algorithm,
-        hash_state: row.try_get(5)?,
-        boot_id: row.try_get(6)?,
-        expires_at: row.try_get(7)?,
+        hash_state: row.get(5)?,
+        boot_id: row.get(6)?,
+        expires_at: row.get(7)?,
     })
 }

@@ -1,8 +1,6 @@
 //! Users and their refresh tokens.
 
-use sqlx::Row;
-
-use super::{Database, DbError, Durability, next_id, now_micros};
+use super::{Database, DbError, Durability, next_id, now_micros, query::query};
 
 /// Refresh tokens kept per user; the longest unused go first.
 const REFRESH_TOKENS_MAX: i64 = 200;
@@ -19,16 +17,16 @@ pub(crate) struct UserRow {
 impl Database {
     pub(crate) async fn system_users(&self) -> Result<Vec<UserRow>, DbError> {
         let mut connection = self.read().await?;
-        let rows = sqlx::query("SELECT id, name, password_hash, role FROM users ORDER BY id")
+        let rows = query("SELECT id, name, password_hash, role FROM users ORDER BY id")
             .fetch_all(&mut *connection)
             .await?;
         rows.iter()
             .map(|row| {
                 Ok(UserRow {
-                    id: row.try_get(0)?,
-                    name: row.try_get(1)?,
-                    password_hash: row.try_get(2)?,
-                    role: row.try_get(3)?,
+                    id: row.get(0)?,
+                    name: row.get(1)?,
+                    password_hash: row.get(2)?,
+                    role: row.get(3)?,
                 })
             })
             .collect()
@@ -43,7 +41,7 @@ impl Database {
     ) -> Result<(), DbError> {
         self.write(Durability::Durable, move |connection| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     "INSERT INTO users (id, name, password_hash, role, created_at, updated_at) \
                      VALUES ($1, $2, $3, $4, $5, $5) \
                      ON CONFLICT (name) DO UPDATE SET password_hash = $3, role = $4, updated_at = $5",
@@ -55,7 +53,7 @@ impl Database {
                 .bind(now_micros())
                 .execute(&mut *connection)
                 .await?;
-                sqlx::query(
+                query(
                     "DELETE FROM refresh_tokens \
                      WHERE user_id = (SELECT id FROM users WHERE name = $1)",
                 )
@@ -77,7 +75,7 @@ impl Database {
     ) -> Result<(), DbError> {
         self.write(Durability::Durable, move |connection| {
             Box::pin(async move {
-                sqlx::query(
+                query(
                     "INSERT INTO refresh_tokens \
                      (hash, user_id, service, client_id, created_at, last_used_at) \
                      VALUES ($1, $2, $3, $4, $5, $5)",
@@ -89,7 +87,7 @@ impl Database {
                 .bind(now_micros())
                 .execute(&mut *connection)
                 .await?;
-                sqlx::query(
+                query(
                     "DELETE FROM refresh_tokens WHERE user_id = $1 AND hash NOT IN \
                      (SELECT hash FROM refresh_tokens WHERE user_id = $1 \
                       ORDER BY last_used_at DESC LIMIT $2)",
@@ -112,7 +110,7 @@ impl Database {
     ) -> Result<Option<i64>, DbError> {
         self.write(Durability::Lazy, move |connection| {
             Box::pin(async move {
-                let row = sqlx::query(
+                let row = query(
                     "UPDATE refresh_tokens SET last_used_at = $3 \
                      WHERE hash = $1 AND service = $2 RETURNING user_id",
                 )
@@ -121,7 +119,7 @@ impl Database {
                 .bind(now_micros())
                 .fetch_optional(&mut *connection)
                 .await?;
-                Ok(row.map(|row| row.try_get(0)).transpose()?)
+                row.map(|row| row.get(0)).transpose()
             })
         })
         .await

@@ -115,7 +115,9 @@ async fn acknowledged_blobs_survive_a_loss_of_power() {
     copy(&live.join("blobs"), &after.join("blobs"));
     // A sealed object whose bytes did not keep is not believed.
     let torn = push(&registry, "e", &noise(5)).await;
-    let db = Database::open(&after.join("registry.db")).await.unwrap();
+    let db = Database::open(&DatabaseUrl::Sqlite(after.join("registry.db")))
+        .await
+        .unwrap();
     db.system_begin_run("another boot".to_owned())
         .await
         .unwrap();
@@ -144,7 +146,9 @@ async fn acknowledged_blobs_survive_a_loss_of_power() {
     );
     registry.shutdown().await;
     // An orderly stop needs no search, whatever boot follows.
-    let db = Database::open(&after.join("registry.db")).await.unwrap();
+    let db = Database::open(&DatabaseUrl::Sqlite(after.join("registry.db")))
+        .await
+        .unwrap();
     assert!(!db.system_power_was_lost("a third boot").await.unwrap());
     db.close().await;
 }
