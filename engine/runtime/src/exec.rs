@@ -60,6 +60,7 @@ struct Entry<'a> {
     process: &'a ProcessSpec,
     filter: &'a [Instruction],
     cgroup: &'a Cgroup,
+    container_id: &'a str,
     container: &'a OwnedFd,
     root: Root,
     pipes: Option<Stdio>,
@@ -100,6 +101,7 @@ fn start(spec: &ExecSpec, filter: &[Instruction]) -> Result<Monitoring, Failure>
         process,
         filter,
         cgroup: &cgroup,
+        container_id: &joined.id,
         container: &container,
         root,
         pipes,
@@ -153,6 +155,7 @@ fn prepare(entry: &Entry<'_>) -> Result<Ready, Failure> {
     sys::signal::reset();
     rustix::process::setsid().map_err(|e| Failure::setup("start a session", e))?;
     entry.cgroup.join().map_err(|_| not_running())?;
+    program::join_keyring(entry.container_id, &mut warnings)?;
     program::limit(entry.process, &mut warnings)?;
     program::set_oom_score(entry.process, &mut warnings)?;
     let identity = program::identify(&entry.root, entry.process)?;

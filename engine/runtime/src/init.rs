@@ -98,6 +98,7 @@ fn prepare(setup: &Setup<'_>) -> Result<Ready, Failure> {
         .join()
         .map_err(|e| Failure::new(FailureKind::Setup, crate::launcher::chain(&e)))?;
     enter_namespaces(setup)?;
+    program::join_keyring(&spec.id, &mut warnings)?;
     program::limit(&spec.process, &mut warnings)?;
     program::set_oom_score(&spec.process, &mut warnings)?;
 

@@ -5,6 +5,7 @@
 //! they check that and refuse otherwise.
 
 pub(crate) mod filter;
+pub(crate) mod keyring;
 pub(crate) mod mount;
 pub(crate) mod net;
 pub(crate) mod process;

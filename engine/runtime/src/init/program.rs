@@ -77,6 +77,21 @@ pub(crate) fn set_oom_score(
     }
 }
 
+/// Leaves the session keyring of whoever started the daemon for one that all
+/// processes of the container share, and no other container has.
+pub(crate) fn join_keyring(container_id: &str, warnings: &mut Vec<String>) -> Result<(), Failure> {
+    let name = CString::new(format!("_ses.{container_id}"));
+    let name = name.map_err(|e| Failure::setup("name a session keyring", io::Error::from(e)))?;
+    if let Err(error) = sys::keyring::join_session(&name) {
+        // A kernel without keyrings, or a filter around the daemon.
+        warnings.push(format!(
+            "the container has no session keyring of its own: {}",
+            crate::launcher::error_text(&error)
+        ));
+    }
+    Ok(())
+}
+
 /// Looks the user up in the container's files, read bounded and only when
 /// they are regular.
 pub(crate) fn identify(root: &Root, process: &ProcessSpec) -> Result<Identity, Failure> {

@@ -184,6 +184,7 @@ fn start(
             stdio::terminal(master, spec.process.tty_size).map_err(failed("set up a terminal"))?;
     }
     let owner = Owner::Container {
+        id: spec.id.clone(),
         cgroup: owned.keep(),
         path: spec.cgroup.path.clone(),
     };

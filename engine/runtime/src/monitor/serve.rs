@@ -43,14 +43,12 @@ pub(crate) struct Guest {
 #[derive(Debug)]
 pub(crate) enum Owner {
     Container {
+        id: String,
         cgroup: Cgroup,
         path: String,
     },
     /// Its directory is removed once a daemon has heard of the exit.
-    Exec {
-        parent: OwnedFd,
-        name: String,
-    },
+    Exec { parent: OwnedFd, name: String },
 }
 
 /// What a container's monitor tells the monitor of an exec.
@@ -58,6 +56,9 @@ pub(crate) enum Owner {
 pub(crate) struct Joined {
     pub(crate) pid: u32,
     pub(crate) cgroup: String,
+    /// Empty from the monitors of older versions.
+    #[serde(default)]
+    pub(crate) id: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -363,7 +364,7 @@ impl Monitoring {
         let Some(connection) = self.connections.get_mut(&token) else {
             return Ok(());
         };
-        let (Owner::Container { path, .. }, Phase::Running) = (&self.guest.owner, self.phase)
+        let (Owner::Container { id, path, .. }, Phase::Running) = (&self.guest.owner, self.phase)
         else {
             let failure = Failure::new(FailureKind::NotRunning, "the container is not running");
             connection.push(Kind::Failed, &failure.to_json());
@@ -372,6 +373,7 @@ impl Monitoring {
         let joined = Joined {
             pid: self.guest.child.pid.as_raw_pid().unsigned_abs(),
             cgroup: path.clone(),
+            id: id.clone(),
         };
         let mut out = Vec::new();
         frame::push(&mut out, Kind::Joined, &serde_json::to_vec(&joined)?);

@@ -1,30 +1,11 @@
 //! B15: what the default system call filter refuses, asked by a program.
 
-use std::process::Command;
-
-use crate::harness::Host;
+use crate::harness::{Host, compile};
 
 async fn probe(width: &str) -> String {
     let host = Host::start().await;
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/containers/probe.c");
-    let built = Command::new("cc")
-        .args([
-            width,
-            "-O1",
-            "-static",
-            "-nostdlib",
-            "-fno-stack-protector",
-            "-o",
-        ])
-        .arg(host.image().join("bin/probe"))
-        .arg(source)
-        .output()
-        .unwrap();
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
+    let flags = [width, "-static", "-nostdlib", "-fno-stack-protector"];
+    compile("probe.c", &host.image().join("bin/probe"), &flags);
     let output = host.run(&host.spec(&["/bin/probe"])).await;
     assert_eq!(output.status.code, 0, "{output:?}");
     output.stdout

@@ -119,6 +119,24 @@ impl Host {
     }
 }
 
+/// Compiles a program of this directory.
+pub(crate) fn compile(source: &str, to: &Path, flags: &[&str]) {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/containers/");
+    let built = std::process::Command::new("cc")
+        .args(flags)
+        .arg("-O1")
+        .arg("-o")
+        .arg(to)
+        .arg(format!("{sources}{source}"))
+        .output()
+        .unwrap();
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+}
+
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", with_causes(source)),

@@ -8,6 +8,7 @@ mod exec;
 mod filter;
 mod harness;
 mod isolation;
+mod keyring;
 mod lifecycle;
 mod limits;
 mod unified;
