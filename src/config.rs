@@ -68,6 +68,8 @@ pub struct Config {
     pub build_cache_max: Share,
     pub log: String,
     pub log_format: LogFormat,
+    /// How long a part may take to serve after its start.
+    pub start_timeout: Duration,
     pub shutdown_timeout: Duration,
 }
 
@@ -120,11 +122,15 @@ impl Config {
         self.run_dir().join("builder.sock")
     }
 
+    /// The registry's database file.
+    pub fn database_file(&self) -> Option<PathBuf> {
+        let file = self.database_url.strip_prefix("sqlite:")?;
+        Some(PathBuf::from(file.strip_prefix("//").unwrap_or(file)))
+    }
+
     /// Directory of the registry's database file.
     pub fn database_dir(&self) -> Option<PathBuf> {
-        let file = self.database_url.strip_prefix("sqlite:")?;
-        let file = Path::new(file.strip_prefix("//").unwrap_or(file));
-        file.parent().map(Path::to_path_buf)
+        self.database_file()?.parent().map(Path::to_path_buf)
     }
 
     /// Where the registry keeps its blobs.

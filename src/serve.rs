@@ -42,6 +42,7 @@ pub fn serve(flags: &ArgMatches) -> Result<()> {
     let _lock = prepare::DataDirLock::take(&config)?;
     let front = is_root.then(|| prepare::front_user(&config)).transpose()?;
     prepare::role_dirs(&config, front)?;
+    let _registry_locks = prepare::RegistryLocks::take(&config)?;
 
     let listener = prepare::bind_tcp(&config)?;
     let address = listener

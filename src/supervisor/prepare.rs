@@ -59,6 +59,49 @@ impl DataDirLock {
     }
 }
 
+/// Holds on the registry's storage and database, which may lie outside the data
+/// directory. Two registries on one of them would destroy each other's images:
+/// each removes the objects that its own database does not name.
+#[derive(Debug)]
+pub struct RegistryLocks {
+    _files: Vec<File>,
+}
+
+impl RegistryLocks {
+    /// # Errors
+    /// When another instance holds one of them; the text names the setting.
+    pub fn take(config: &Config) -> Result<Self> {
+        let mut files = Vec::new();
+        if !config.has(Role::Registry) {
+            return Ok(Self { _files: files });
+        }
+        let storage = config.storage_dir();
+        let dir = File::open(&storage).with_context(|| format!("open {}", storage.display()))?;
+        files.push(hold(dir, "storage", &config.storage)?);
+        if let Some(path) = config.database_file() {
+            let mut lock = path.into_os_string();
+            lock.push(".lock");
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&lock)
+                .with_context(|| format!("open {}", lock.display()))?;
+            files.push(hold(file, "database-url", &config.database_url)?);
+        }
+        Ok(Self { _files: files })
+    }
+}
+
+fn hold(file: File, name: &str, value: &str) -> Result<File> {
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!(
+            "{name} {value} is in use by another carrack: stop that one, or give this one a --{name} of its own"
+        );
+    }
+    Ok(file)
+}
+
 /// Makes the data directory with `run/` in it; needed before the lock.
 ///
 /// The data directory can be crossed but not listed, so that the front reaches
@@ -84,12 +127,12 @@ pub fn run_dir(config: &Config) -> Result<()> {
 pub fn role_dirs(config: &Config, front: Option<(u32, u32)>) -> Result<()> {
     if config.has(Role::Registry) {
         own_dir(&config.data_dir.join("registry"), front, true)?;
+        reach(&config.data_dir, "data-dir", front)?;
         own_dir(&config.storage_dir(), front, false)?;
+        reach(&config.storage_dir(), "storage", front)?;
         if let Some(dir) = config.database_dir() {
             own_dir(&dir, front, false)?;
-        }
-        if let Some((uid, gid)) = front {
-            check_reachable(&config.data_dir, uid, gid)?;
+            reach(&dir, "database-url", front)?;
         }
     }
     for name in ["engine", "builder", "layers"] {
@@ -118,6 +161,10 @@ fn make_dir(dir: &Path, mode: u32) -> io::Result<bool> {
     }
     // The umask may have taken bits away.
     fs::set_permissions(dir, fs::Permissions::from_mode(mode))?;
+    if let Some(parent) = dir.parent() {
+        // What is acknowledged inside must be found again.
+        File::open(parent)?.sync_all()?;
+    }
     Ok(true)
 }
 
@@ -163,8 +210,12 @@ fn chown_tree(dir: &Path, uid: u32, gid: u32) -> io::Result<()> {
 }
 
 /// A front that cannot cross to its own directory would fail with a bare
-/// `permission denied`; say which directory is in the way.
-fn check_reachable(dir: &Path, uid: u32, gid: u32) -> Result<()> {
+/// `permission denied`; say which directory is in the way, and which setting
+/// leads there.
+fn reach(dir: &Path, setting: &str, front: Option<(u32, u32)>) -> Result<()> {
+    let Some((uid, gid)) = front else {
+        return Ok(());
+    };
     for ancestor in dir.ancestors() {
         let metadata = fs::metadata(ancestor)
             .with_context(|| format!("read the metadata of {}", ancestor.display()))?;
@@ -176,7 +227,7 @@ fn check_reachable(dir: &Path, uid: u32, gid: u32) -> Result<()> {
         };
         if !crossable {
             bail!(
-                "the network-facing process (uid {uid}) cannot cross {}: chmod o+x it, or choose another --data-dir",
+                "the network-facing process (uid {uid}) cannot cross {}: chmod o+x it, or choose another --{setting}",
                 ancestor.display()
             );
         }

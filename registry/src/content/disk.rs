@@ -52,7 +52,14 @@ impl DiskStore {
     /// # Errors
     /// When the directory cannot be made, read or synced.
     pub(crate) fn open(root: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(root).map_err(StoreError::from_io)?;
+        // Whoever makes a directory makes its name durable; a parent that holds
+        // a directory which is there already may be closed to us.
+        if !root.is_dir() {
+            fs::create_dir_all(root).map_err(StoreError::from_io)?;
+            if let Some(parent) = root.parent() {
+                sync_dir(parent)?;
+            }
+        }
         let last = root.join("ff");
         if !last.is_dir() {
             for n in 0..=255u8 {
@@ -64,9 +71,6 @@ impl DiskStore {
                 }
             }
             sync_dir(root)?;
-            if let Some(parent) = root.parent() {
-                sync_dir(parent)?;
-            }
         }
         Ok(Self {
             root: root.to_owned(),
