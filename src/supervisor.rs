@@ -37,6 +37,9 @@ const LINE_BYTES_MAX: usize = 16 * 1024;
 const SAID_MAX: usize = 16;
 /// What a child gets after `shutdown-timeout` to take its things from the host.
 const CLEANUP_TIME: Duration = Duration::from_secs(10);
+/// How long a killed child is waited for. One that hangs in the kernel, on a
+/// disk that does not answer, cannot die.
+const DEATH_TIME: Duration = Duration::from_secs(5);
 /// A child that served this long is forgiven its earlier crashes.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 
@@ -77,6 +80,8 @@ enum State {
         since: Instant,
         channel: UnixStream,
     },
+    /// Killed because it did not come to serve; its end is yet to be seen.
+    Dying { pid: Pid },
     /// Ended; due to be started again.
     Waiting { until: tokio::time::Instant },
 }
@@ -91,8 +96,19 @@ struct Child {
 impl Child {
     fn pid(&self) -> Option<Pid> {
         match &self.state {
-            State::Starting { pid, .. } | State::Serving { pid, .. } => Some(*pid),
+            State::Starting { pid, .. } | State::Serving { pid, .. } | State::Dying { pid } => {
+                Some(*pid)
+            }
             State::Waiting { .. } => None,
+        }
+    }
+
+    /// When this child is to be looked at, if nothing happens before.
+    fn due(&self, start_timeout: Duration) -> Option<tokio::time::Instant> {
+        match &self.state {
+            State::Starting { since, .. } => Some((*since + start_timeout).into()),
+            State::Waiting { until } => Some(*until),
+            State::Serving { .. } | State::Dying { .. } => None,
         }
     }
 
@@ -104,9 +120,13 @@ impl Child {
 /// Something the supervisor reacts to.
 #[derive(Debug)]
 enum Action {
-    Said { pid: Pid, message: FromChild },
+    Said {
+        pid: Pid,
+        message: FromChild,
+    },
     ChildrenEnded,
-    RestartDue,
+    /// A child is to be started again, or should serve by now.
+    Due,
     Stop,
 }
 
@@ -165,11 +185,11 @@ pub async fn run(
     }
     let mut announced = false;
     loop {
-        let due = supervisor.next_restart();
+        let due = supervisor.next_due();
         let action = tokio::select! {
             Some((pid, message)) = heard.recv() => Action::Said { pid, message },
             _ = ended.recv() => Action::ChildrenEnded,
-            () = sleep_until(due) => Action::RestartDue,
+            () = sleep_until(due) => Action::Due,
             () = asked_to_stop(&mut stops) => Action::Stop,
         };
         let outcome = match action {
@@ -199,9 +219,9 @@ pub async fn run(
                 Ok(())
             }
             Action::ChildrenEnded => supervisor.reap(announced),
-            Action::RestartDue => {
+            Action::Due => {
                 supervisor.restart_due();
-                Ok(())
+                supervisor.kill_stuck(announced)
             }
             Action::Stop => break,
         };
@@ -231,7 +251,9 @@ async fn tell_passwords(
     mut heard: mpsc::Receiver<(Pid, FromChild)>,
     notice: &mut impl FnMut(Notice),
 ) {
-    while let Some((_, message)) = heard.recv().await {
+    // A child that cannot be killed keeps its channel open.
+    let deadline = tokio::time::Instant::now() + DEATH_TIME;
+    while let Ok(Some((_, message))) = tokio::time::timeout_at(deadline, heard.recv()).await {
         if let FromChild::AdminPassword(password) = message {
             notice(Notice::AdminPassword(password));
         }
@@ -382,7 +404,7 @@ impl Supervisor {
             };
             let lived = match &child.state {
                 State::Starting { since, .. } | State::Serving { since, .. } => since.elapsed(),
-                State::Waiting { .. } => Duration::ZERO,
+                State::Dying { .. } | State::Waiting { .. } => Duration::ZERO,
             };
             // Its pid may belong to another process from now on.
             child.state = State::Waiting {
@@ -414,12 +436,36 @@ impl Supervisor {
         Ok(())
     }
 
-    fn next_restart(&self) -> Option<tokio::time::Instant> {
-        let due = |child: &Child| match child.state {
-            State::Waiting { until } => Some(until),
-            _ => None,
-        };
+    fn next_due(&self) -> Option<tokio::time::Instant> {
+        let due = |child: &Child| child.due(self.config.start_timeout);
         self.children.iter().filter_map(due).min()
+    }
+
+    /// Kills every child that has had its time to come to serve. It is started
+    /// again after its end, unless the tree has not served yet.
+    fn kill_stuck(&mut self, announced: bool) -> Result<()> {
+        let timeout = self.config.start_timeout;
+        for child in &mut self.children {
+            let State::Starting { pid, since, .. } = child.state else {
+                continue;
+            };
+            if since.elapsed() < timeout {
+                continue;
+            }
+            let part = child.plan.part.name();
+            let reason = format!(
+                "the {part} process does not serve {timeout:?} after its start: the last lines of its log tell how far it came; \
+                 look whether the disks and network file systems that it uses answer, or give it more time with --start-timeout"
+            );
+            // It may have ended in the meantime.
+            let _ = kill_process(pid, Signal::KILL);
+            child.state = State::Dying { pid };
+            if !announced {
+                bail!(reason);
+            }
+            tracing::error!(part, pid = pid.as_raw_nonzero().get(), "{reason}");
+        }
+        Ok(())
     }
 
     /// Starts again whatever is due; what cannot be started now is due later.
@@ -446,6 +492,25 @@ impl Supervisor {
         self.signal_all(Signal::TERM);
         let grace = self.config.shutdown_timeout + CLEANUP_TIME;
         let deadline = tokio::time::Instant::now() + grace;
+        tokio::select! {
+            () = self.wait_for_all(ended, deadline) => {}
+            () = asked_to_stop(stops) => {}
+        }
+        if self.children.is_empty() {
+            return;
+        }
+        tracing::warn!("some parts did not stop in time: killing them");
+        self.signal_all(Signal::KILL);
+        self.wait_for_all(ended, tokio::time::Instant::now() + DEATH_TIME)
+            .await;
+        for child in &self.children {
+            let part = child.plan.part.name();
+            tracing::error!(part, pid = ?child.pid(), "hangs in the kernel and cannot be killed: its disk does not answer");
+        }
+    }
+
+    /// Collects ended children until none is left or `deadline` has come.
+    async fn wait_for_all(&mut self, ended: &mut UnixSignal, deadline: tokio::time::Instant) {
         loop {
             while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {
                 self.children.retain(|child| child.pid() != Some(pid));
@@ -456,15 +521,7 @@ impl Supervisor {
             }
             tokio::select! {
                 _ = ended.recv() => {}
-                () = tokio::time::sleep_until(deadline) => break,
-                () = asked_to_stop(stops) => break,
-            }
-        }
-        tracing::warn!("some parts did not stop in time: killing them");
-        self.signal_all(Signal::KILL);
-        for child in &self.children {
-            if let Some(pid) = child.pid() {
-                let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+                () = tokio::time::sleep_until(deadline) => return,
             }
         }
     }

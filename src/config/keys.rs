@@ -178,6 +178,12 @@ pub const KEYS: &[Key] = &[
     ),
     text("log-format", "FORMAT", Some("text"), "text or json"),
     text(
+        "start-timeout",
+        "SECONDS",
+        Some("60"),
+        "Seconds that a part gets to serve after its start, before it is taken for stuck",
+    ),
+    text(
         "shutdown-timeout",
         "SECONDS",
         Some("15"),

@@ -9,6 +9,8 @@ use super::{
     layers::{Effective, Value},
 };
 
+const YEAR_SECONDS: u32 = 365 * 24 * 60 * 60;
+
 /// Builds the typed configuration from the effective texts.
 pub fn parse(effective: &Effective) -> Result<Config> {
     let get = |name: &'static str| Field { name, effective };
@@ -38,9 +40,11 @@ pub fn parse(effective: &Effective) -> Result<Config> {
             "json" => LogFormat::Json,
             other => bail!("log-format is {other:?}: write text or json"),
         },
-        shutdown_timeout: Duration::from_secs(
-            get("shutdown-timeout").parse::<u64>("a number of seconds")?,
-        ),
+        start_timeout: match get("start-timeout").seconds()? {
+            Duration::ZERO => bail!("start-timeout is 0: write at least 1 second"),
+            timeout => timeout,
+        },
+        shutdown_timeout: get("shutdown-timeout").seconds()?,
     })
 }
 
@@ -79,6 +83,12 @@ impl Field<'_> {
     fn absolute_path(&self) -> Result<PathBuf> {
         let path = PathBuf::from(self.text()?);
         std::path::absolute(&path).map_err(|e| anyhow!("{} is {path:?}: {e}", self.name))
+    }
+
+    /// Seconds, at most a year: later dates are none that a clock can hold.
+    fn seconds(&self) -> Result<Duration> {
+        let seconds = self.parse::<u32>("a number of seconds")?;
+        Ok(Duration::from_secs(seconds.min(YEAR_SECONDS).into()))
     }
 
     fn parse<T: std::str::FromStr>(&self, wanted: &str) -> Result<T> {

@@ -8,7 +8,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::harness::{Carrack, PASSWORD, output, push_busybox, run, signal, wait_for};
+use crate::harness::{
+    Carrack, PASSWORD, copy_environment, output, push_busybox, run, signal, wait_for,
+};
 
 fn start() -> (Carrack, String) {
     let server = Carrack::start();
@@ -250,11 +252,7 @@ fn a_terminal_has_our_size_and_keys_leave_it() {
     let in_terminal = |words: &str| {
         let mut script = Command::new("script");
         let client = server.cli(&[]);
-        for (name, value) in client.get_envs() {
-            if let Some(value) = value {
-                script.env(name, value);
-            }
-        }
+        copy_environment(&client, &mut script);
         let program = client.get_program().to_str().unwrap().to_owned();
         script.args([
             "-qec",

@@ -52,15 +52,7 @@ fn a_push_gets_a_typed_error_and_leaves_nothing_visible() {
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     let digest = oci::Digest::sha256(&blob);
-    let started = team.send("POST", "blobs/uploads/", &[], Vec::new());
-    let started = started.unwrap().expect(202);
-    let (_, path) = started
-        .header("location")
-        .unwrap()
-        .split_once("/v2/")
-        .unwrap();
-    let joint = if path.contains('?') { '&' } else { '?' };
-    let path = format!("/v2/{path}{joint}digest={digest}");
+    let path = team.begin_upload(&digest);
     let headers = [("content-type", "application/octet-stream")];
     let answer = team.send("PUT", &path, &headers, blob).unwrap();
     assert_eq!(answer.status, 507, "{}", answer.text());

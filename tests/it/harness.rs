@@ -8,10 +8,19 @@ mod tests;
 use std::{
     fs::{self, File},
     io::Read,
-    os::unix::fs::PermissionsExt,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            fs::PermissionsExt,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -24,6 +33,24 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const PASSWORD: &str = "correct horse battery";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Test runs at once on one host, at most.
+const RUNS_MAX: u8 = 64;
+
+/// Second byte of this run's addresses, 10.x.0.0/16: claimed by an abstract
+/// socket, which goes with the process, so that no other run takes the same.
+static RUN_NETWORK: LazyLock<(u8, UnixDatagram)> = LazyLock::new(|| {
+    let claim = |byte: u8| {
+        let name = format!("carrack-it-network-{byte}");
+        let address = SocketAddr::from_abstract_name(name).unwrap();
+        Some((byte, UnixDatagram::bind_addr(&address).ok()?))
+    };
+    let bytes = 255 - RUNS_MAX..255;
+    bytes
+        .into_iter()
+        .find_map(claim)
+        .expect("too many test runs")
+});
 
 /// The binary under test.
 pub fn carrack() -> &'static str {
@@ -68,6 +95,41 @@ pub fn run(command: &mut Command) -> String {
         .to_owned()
 }
 
+/// Runs a command that must refuse with exit code 1; returns what it said.
+///
+/// # Panics
+/// Also when it goes on instead: a server is then stopped after [`PATIENCE`].
+#[track_caller]
+pub fn refusal(command: &Command) -> String {
+    let seconds = PATIENCE.as_secs().to_string();
+    let done = output(&mut run_by(&["timeout", &seconds], command));
+    let text = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(1), "{command:?}: {text}");
+    text
+}
+
+/// `command` run by another program: its words follow those of `prefix`.
+pub fn run_by(prefix: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(prefix[0]);
+    outer
+        .args(&prefix[1..])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdin(Stdio::null());
+    copy_environment(command, &mut outer);
+    outer
+}
+
+/// Gives `to` what `from` sets and removes.
+pub fn copy_environment(from: &Command, to: &mut Command) {
+    for (name, value) in from.get_envs() {
+        match value {
+            Some(value) => to.env(name, value),
+            None => to.env_remove(name),
+        };
+    }
+}
+
 /// Where an instance keeps its things and what its parts are called, so that
 /// several run side by side. Dropping it proves that nothing of it is left,
 /// removes what is, and fails the test that left it.
@@ -93,7 +155,7 @@ impl Site {
         let site = Self {
             dir,
             bridge: format!("ct{:x}x{number}", pid % 0xf_ffff),
-            subnet: format!("10.{}.{}.0/24", 200 + number / 256, number % 256),
+            subnet: format!("10.{}.{}.0/24", RUN_NETWORK.0, number % 256),
             cgroup: format!("carrack-it-{pid}-{number}"),
             disk: false,
             places_before: leaks::default_places(),
@@ -139,24 +201,42 @@ impl Site {
         self.dir.join("engine.sock")
     }
 
+    pub fn builder_socket(&self) -> PathBuf {
+        self.dir.join("builder.sock")
+    }
+
+    /// The settings that make an instance this site's, by name.
+    pub fn settings(&self, listen: &str) -> Vec<(&'static str, String)> {
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        vec![
+            ("listen", listen.to_owned()),
+            ("data-dir", text(self.data_dir())),
+            ("engine-socket", text(self.engine_socket())),
+            ("builder-socket", text(self.builder_socket())),
+            ("bridge", self.bridge.clone()),
+            ("bridge-subnet", self.subnet.clone()),
+            ("cgroup-parent", self.cgroup.clone()),
+        ]
+    }
+
     /// `carrack serve` for this site, port picked by the system.
     pub fn serve(&self) -> Command {
         self.serve_on("127.0.0.1:0")
     }
 
     fn serve_on(&self, listen: &str) -> Command {
+        let mut command = self.serve_bare();
+        for (name, value) in self.settings(listen) {
+            command.arg(format!("--{name}={value}"));
+        }
+        command
+    }
+
+    /// `carrack serve` that was not told yet where its place is.
+    pub fn serve_bare(&self) -> Command {
         let mut command = Command::new(carrack());
         command
             .arg("serve")
-            .args(["--listen", listen])
-            .arg("--data-dir")
-            .arg(self.data_dir())
-            .arg("--engine-socket")
-            .arg(self.engine_socket())
-            .arg("--builder-socket")
-            .arg(self.dir.join("builder.sock"))
-            .args(["--bridge", &self.bridge, "--bridge-subnet", &self.subnet])
-            .args(["--cgroup-parent", &self.cgroup])
             .env("CARRACK_ADMIN_PASSWORD", PASSWORD)
             .env("CARRACK_LOG", "debug")
             .env("IT_INSTANCE", self.data_dir())
@@ -221,6 +301,16 @@ impl Carrack {
 
     /// Starts a server on `site` with more flags.
     pub fn start_with(site: Site, flags: &[&str]) -> Self {
+        let mut command = site.serve();
+        command.args(flags);
+        let mut server = Self::start_by(site, command);
+        server.flags = flags.iter().map(ToString::to_string).collect();
+        server
+    }
+
+    /// Starts a server on `site` by a command that ends in `carrack serve`,
+    /// and waits until it is ready.
+    pub fn start_by(site: Site, mut command: Command) -> Self {
         let log = File::options()
             .create(true)
             .append(true)
@@ -228,9 +318,7 @@ impl Carrack {
             .unwrap();
         let address_file = site.data_dir().join("run/address");
         let _ = fs::remove_file(&address_file);
-        let process = site
-            .serve()
-            .args(flags)
+        let process = command
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -240,7 +328,7 @@ impl Carrack {
             site,
             process,
             address: String::new(),
-            flags: flags.iter().map(ToString::to_string).collect(),
+            flags: Vec::new(),
         };
         server.address = wait_for("the server's address", || {
             if let Some(status) = server.process.try_wait().unwrap() {
@@ -395,6 +483,11 @@ impl Carrack {
     /// SIGTERM, and waits for the end; returns whether it was clean.
     pub fn stop(&mut self) -> bool {
         signal(self.pid(), "TERM");
+        self.wait()
+    }
+
+    /// Waits for the end; returns whether it was clean.
+    pub fn wait(&mut self) -> bool {
         let status = wait_for("the server's end", || self.process.try_wait().unwrap());
         status.success()
     }

@@ -16,4 +16,7 @@ mod registry_kill;
 mod run;
 mod sdk;
 mod serve;
+mod settings;
+mod side_by_side;
+mod start_deadline;
 mod tidy;

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::harness::{Api, Carrack, output, push_busybox, run, signal, wait_for};
+use crate::harness::{Api, Carrack, copy_environment, output, push_busybox, run, signal, wait_for};
 
 fn start() -> (Carrack, String) {
     let server = Carrack::start();
@@ -92,12 +92,7 @@ fn a_terminal() {
     let command =
         format!("docker run --rm -it {image} sh -c 'test -t 0 && stty size && echo terminal'");
     let mut script = Command::new("script");
-    for (name, value) in docker.get_envs() {
-        match value {
-            Some(value) => script.env(name, value),
-            None => script.env_remove(name),
-        };
-    }
+    copy_environment(&docker, &mut script);
     let text = run(script.args(["-qec", &command, "/dev/null"]));
     assert!(text.contains("terminal"), "{text}");
 }

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, fs, os::unix::net::UnixDatagram, process::Command};
 
+use serde_json::json;
+
 use crate::harness::{
-    Api, Carrack, PASSWORD, PATIENCE, Site, carrack, output, run, signal, wait_for,
+    Api, Carrack, PASSWORD, PATIENCE, Site, carrack, output, refusal, run, signal, wait_for,
 };
 
 /// A field of `/proc/<pid>/status`.
@@ -156,9 +158,7 @@ fn a_crashed_child_is_restarted_and_the_others_do_not_notice() {
 #[test]
 fn a_second_instance_is_refused_by_name() {
     let server = Carrack::registry();
-    let second = output(&mut server.site.serve());
-    assert!(!second.status.success());
-    let error = String::from_utf8_lossy(&second.stderr).into_owned();
+    let error = refusal(&server.site.serve());
     let expected = format!(
         "data directory {} is in use by another carrack (pid {})",
         server.site.data_dir().display(),
@@ -192,7 +192,7 @@ fn parts_run_alone() {
     let ready = server.api().get("/readyz").unwrap().expect(200).json();
     assert_eq!(
         ready,
-        serde_json::json!({ "ready": true, "roles": { "registry": true } })
+        json!({ "ready": true, "roles": { "registry": true } })
     );
     assert!(!server.site.engine_socket().exists());
     server.api().get("/api/v1/builds").unwrap().expect(404);
@@ -201,6 +201,52 @@ fn parts_run_alone() {
     let server = Carrack::start_with(Site::new(), &["--role", "engine"]);
     assert_eq!(run(&mut server.docker(&["ps", "-q"])), "");
     server.api().get("/v2/").unwrap().expect(404);
+}
+
+#[test]
+fn ready_means_that_every_role_serves() {
+    let site = Site::new();
+    let path = site.dir.join("notify.sock");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = site.serve();
+    command.env("NOTIFY_SOCKET", &path);
+    let mut child = command.spawn().unwrap();
+    // Ready by itself: nobody has asked for anything yet.
+    let mut bytes = [0; 256];
+    let length = manager.recv(&mut bytes).unwrap();
+    assert!(bytes[..length].starts_with(b"READY=1\n"));
+    let address = fs::read_to_string(site.data_dir().join("run/address")).unwrap();
+    let api = Api::new(&address, None);
+    let roles = |engine: bool| {
+        let roles = json!({ "registry": true, "builder": engine, "engine": engine });
+        json!({ "ready": engine, "roles": roles })
+    };
+    let ready = api.get("/readyz").unwrap().expect(200).json();
+    assert_eq!(ready, roles(true));
+
+    // An engine process that cannot start again, and then can.
+    let database = site.data_dir().join("engine/engine.db");
+    let aside = database.with_extension("aside");
+    fs::rename(&database, &aside).unwrap();
+    fs::create_dir(&database).unwrap();
+    let engine = run(Command::new("pgrep").args(["-P", &child.id().to_string(), "-f", "engine$"]));
+    signal(engine.parse().unwrap(), "KILL");
+    let not_ready = wait_for("the engine's absence", || {
+        let answer = api.get("/readyz").unwrap();
+        (answer.status == 503).then(|| answer.json())
+    });
+    assert_eq!(not_ready, roles(false));
+    api.get("/healthz").unwrap().expect(200);
+    fs::remove_dir(&database).unwrap();
+    fs::rename(&aside, &database).unwrap();
+    let ready = wait_for("readiness", || {
+        let answer = api.get("/readyz").unwrap();
+        (answer.status == 200).then(|| answer.json())
+    });
+    assert_eq!(ready, roles(true));
+    signal(child.id(), "TERM");
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

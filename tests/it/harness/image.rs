@@ -117,7 +117,7 @@ impl RepositoryApi {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> std::io::Result<super::StatusText> {
-        let bearer = format!("Bearer {}", self.token);
+        let bearer = self.bearer();
         let headers: Vec<_> = headers
             .iter()
             .copied()
@@ -130,8 +130,13 @@ impl RepositoryApi {
         self.api.send(method, &path, &headers, body)
     }
 
-    pub fn push_blob(&self, bytes: &[u8]) -> Digest {
-        let digest = Digest::sha256(bytes);
+    /// The authorization that it sends.
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.token)
+    }
+
+    /// Opens an upload; the path to which the blob is to be PUT.
+    pub fn begin_upload(&self, digest: &Digest) -> String {
         let started = self
             .send("POST", "blobs/uploads/", &[], Vec::new())
             .unwrap()
@@ -142,7 +147,12 @@ impl RepositoryApi {
             None => location.to_owned(),
         };
         let joint = if path.contains('?') { '&' } else { '?' };
-        let path = format!("{path}{joint}digest={digest}");
+        format!("{path}{joint}digest={digest}")
+    }
+
+    pub fn push_blob(&self, bytes: &[u8]) -> Digest {
+        let digest = Digest::sha256(bytes);
+        let path = self.begin_upload(&digest);
         let headers = [("content-type", "application/octet-stream")];
         self.send("PUT", &path, &headers, bytes.to_vec())
             .unwrap()
