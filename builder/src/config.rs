@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Settings of the build service; none is read from the environment here.
 #[derive(Clone, Debug)]
 pub struct BuilderConfig {
-    /// Holds `builder.db`, `contexts/`, `cache/` and `blobs/`.
+    /// Holds `builder.db`, `token.key`, `contexts/`, `cache/` and `blobs/`.
     pub data_dir: PathBuf,
     /// Builds that run at once.
     pub workers: usize,

@@ -12,6 +12,7 @@ mod builds;
 mod cache;
 mod events;
 mod retention;
+mod tokens;
 
 use std::path::Path;
 

@@ -16,6 +16,7 @@ mod options;
 mod recorder;
 mod retention;
 mod state;
+mod token_key;
 mod transcript;
 mod worker;
 
@@ -38,6 +39,7 @@ use self::{
     live::Live,
     retention::Retention,
     state::{Action, next},
+    token_key::{SealBroken, TokenKey, TokenKeyError},
 };
 use crate::{
     config::BuilderConfig,
@@ -64,6 +66,8 @@ pub enum OpenError {
     #[error(transparent)]
     Db(#[from] DbError),
     #[error(transparent)]
+    TokenKey(#[from] TokenKeyError),
+    #[error(transparent)]
     Ops(#[from] OpsError),
 }
 
@@ -74,6 +78,7 @@ pub struct Builder(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     db: Db,
+    token_key: TokenKey,
     contexts: Contexts,
     live: Live,
     workshop: Workshop,
@@ -115,11 +120,13 @@ impl Builder {
         let private = std::fs::Permissions::from_mode(0o700);
         std::fs::set_permissions(&config.data_dir, private).map_err(directory)?;
         let db = Db::open(&config.data_dir.join("builder.db")).await?;
+        let token_key = TokenKey::open(&config.data_dir, &db).await?;
         let contexts = Contexts::open(config.data_dir.join("contexts"), config.context_bytes_max)
             .map_err(directory)?;
         let workshop = Workshop::open(&config, host, db.clone()).await?;
         let builder = Self(Arc::new(Inner {
             db,
+            token_key,
             contexts,
             live: Live::default(),
             workshop,
@@ -197,11 +204,13 @@ impl Builder {
         inner.contexts.check_size(request.length)?;
         let id = uuid::Uuid::now_v7().simple().to_string();
         inner.contexts.store(&id, body).await?;
+        let token = request.registry_token.as_deref();
+        let sealed = token.map(|token| inner.token_key.seal(&id, token));
         let build = NewBuild {
             id: &id,
             options: &request.options,
             created_by: &request.caller,
-            registry_token: request.registry_token.as_deref(),
+            sealed_token: sealed.as_deref(),
         };
         let most = i64::try_from(inner.queued_max).unwrap_or(i64::MAX);
         match inner.db.system_enqueue(&build, most).await {
@@ -323,6 +332,13 @@ impl Builder {
         }
         self.0.live.stored(&row.id);
         Ok(Some(to))
+    }
+
+    /// The token that came with a build.
+    fn token(&self, row: &BuildRow) -> Result<Option<String>, SealBroken> {
+        let sealed = row.sealed_token.as_deref();
+        let open = |sealed| self.0.token_key.open_token(&row.id, sealed);
+        sealed.map(open).transpose()
     }
 
     async fn remove_context(&self, id: &str) {

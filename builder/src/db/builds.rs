@@ -19,7 +19,8 @@ pub(crate) struct BuildRow {
     pub(crate) state: BuildState,
     pub(crate) options: BuildOptions,
     pub(crate) created_by: String,
-    pub(crate) registry_token: Option<String>,
+    /// Bearer token, as the token key sealed it.
+    pub(crate) sealed_token: Option<Vec<u8>>,
     pub(crate) created_at: i64,
     pub(crate) started_at: Option<i64>,
     pub(crate) ended_at: Option<i64>,
@@ -35,7 +36,7 @@ pub(crate) struct NewBuild<'a> {
     pub(crate) id: &'a str,
     pub(crate) options: &'a BuildOptions,
     pub(crate) created_by: &'a str,
-    pub(crate) registry_token: Option<&'a str>,
+    pub(crate) sealed_token: Option<&'a [u8]>,
 }
 
 pub(crate) fn state_name(state: BuildState) -> &'static str {
@@ -71,7 +72,7 @@ fn read(row: &SqliteRow) -> Result<BuildRow, DbError> {
         state: state_of(row.try_get("state")?)?,
         options: from_json("builds.options", row.try_get("options")?)?,
         created_by: row.try_get("created_by")?,
-        registry_token: row.try_get("registry_token")?,
+        sealed_token: row.try_get("sealed_token")?,
         created_at: row.try_get("created_at")?,
         started_at: row.try_get("started_at")?,
         ended_at: row.try_get("ended_at")?,
@@ -94,14 +95,14 @@ impl Db {
     ) -> Result<bool, DbError> {
         let mut tx = self.durable.begin().await?;
         let done = sqlx::query(
-            "INSERT INTO builds (id, state, options, created_by, registry_token, created_at) \
+            "INSERT INTO builds (id, state, options, created_by, sealed_token, created_at) \
              SELECT ?, 'queued', ?, ?, ?, ? \
              WHERE (SELECT count(*) FROM builds WHERE state = 'queued') < ?",
         )
         .bind(build.id)
         .bind(to_json(build.options))
         .bind(build.created_by)
-        .bind(build.registry_token)
+        .bind(build.sealed_token)
         .bind(now_ms())
         .bind(queued_max)
         .execute(&mut *tx)

@@ -96,7 +96,7 @@ impl Db {
         let ended = to.is_ended();
         let done = sqlx::query(
             "UPDATE builds SET state = ?, digest = ?, error = ?, ended_at = ?, \
-             registry_token = CASE WHEN ? THEN NULL ELSE registry_token END \
+             sealed_token = CASE WHEN ? THEN NULL ELSE sealed_token END \
              WHERE id = ? AND state = ?",
         )
         .bind(state_name(to))

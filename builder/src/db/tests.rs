@@ -12,7 +12,7 @@ async fn enqueue(db: &Db, id: &str, most: i64) -> bool {
         id,
         options: &BuildOptions::default(),
         created_by: "local",
-        registry_token: Some("secret"),
+        sealed_token: Some(b"sealed"),
     };
     db.system_enqueue(&build, most).await.unwrap()
 }
@@ -69,7 +69,7 @@ async fn a_change_of_state_needs_the_state_it_starts_from() {
     assert!(!change(BuildState::Queued, BuildState::Cancelled, 3).await);
     let row = db.system_build("a").await.unwrap().unwrap();
     assert_eq!(row.state, BuildState::Cancelled);
-    assert!(row.ended_at.is_some() && row.registry_token.is_none());
+    assert!(row.ended_at.is_some() && row.sealed_token.is_none());
     let seqs: Vec<_> = db.system_events("a", 0, 10).await.unwrap();
     assert_eq!(
         seqs,

@@ -49,22 +49,34 @@ impl From<DockerfileError> for JobError {
     }
 }
 
+/// What a build works with.
+pub(crate) struct Place<'a> {
+    pub(crate) workshop: &'a Workshop,
+    pub(crate) contexts: &'a Contexts,
+    /// Pushes and pulls in the name of whoever sent the build.
+    pub(crate) token: Option<String>,
+}
+
 /// Runs a build; the digest of its image, when it was pushed.
 ///
 /// # Cancellation
 /// When `cancel` fires, returns [`JobError::Cancelled`] once everything the
 /// build ran has ended and nothing of it is left.
 pub(crate) async fn run(
-    workshop: &Workshop,
-    contexts: &Contexts,
+    place: Place<'_>,
     row: &BuildRow,
     reporter: Reporter,
     cancel: &CancellationToken,
 ) -> Result<Option<Digest>, JobError> {
+    let Place {
+        workshop,
+        contexts,
+        token,
+    } = place;
     let job = Job {
         workshop,
         options: &row.options,
-        token: row.registry_token.as_deref(),
+        token: token.as_deref(),
         reporter,
         cancel,
     };
@@ -75,7 +87,7 @@ pub(crate) async fn run(
     };
     let (tree, found) = job.find(tree).await?;
     let tree = Arc::new(tree);
-    let site = workshop.site(tree.clone(), row.registry_token.clone(), cancel.clone());
+    let site = workshop.site(tree.clone(), token.clone(), cancel.clone());
     let result = job.run(&found, Arc::new(site)).await;
     // The directory goes with its last user, which is us unless another build
     // still waits for a step of this one.

@@ -71,7 +71,7 @@ async fn a_worker_outlives_a_panic_in_the_recording_of_a_build() {
             id: "bad",
             options: &BuildOptions::default(),
             created_by: "local",
-            registry_token: None,
+            sealed_token: None,
         };
         assert!(db.system_enqueue(&bad, 9).await.unwrap());
         let event = Event::Warning {
@@ -95,4 +95,37 @@ async fn a_worker_outlives_a_panic_in_the_recording_of_a_build() {
         let left = std::fs::read_dir(data.join("contexts")).unwrap().count();
         assert_eq!(left, 0);
     }
+}
+
+/// The row is damaged, or the key that sealed it was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_whose_token_cannot_be_opened_fails_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("builder");
+    std::fs::create_dir_all(data.join("contexts")).unwrap();
+    std::fs::write(data.join("contexts/bad.tar"), tar()).unwrap();
+    let db = Db::open(&data.join("builder.db")).await.unwrap();
+    let bad = NewBuild {
+        id: "bad",
+        options: &BuildOptions::default(),
+        created_by: "local",
+        sealed_token: Some(b"not what any key sealed"),
+    };
+    assert!(db.system_enqueue(&bad, 9).await.unwrap());
+    db.close().await;
+
+    let builder = open(dir.path()).await;
+    let row = ended(&builder, "bad").await;
+    assert_eq!(row.state, BuildState::Failed);
+    let message = row.error.unwrap().message;
+    let expected = "the registry token of build bad cannot be opened";
+    assert!(message.starts_with(expected), "{message}");
+    let request = NewRequest {
+        registry_token: Some("token".to_owned()),
+        ..request()
+    };
+    let good = builder.create(request, Body::from(tar())).await.unwrap();
+    let row = ended(&builder, &good.id).await;
+    assert_eq!(row.state, BuildState::Succeeded, "{:?}", row.error);
+    builder.shutdown(Duration::ZERO).await;
 }

@@ -132,7 +132,15 @@ async fn run(builder: Builder, row: BuildRow) -> Result<(), DbError> {
     let (own, cancelled) = (builder.clone(), cancel.clone());
     let job = async move {
         let inner = &*own.0;
-        job::run(&inner.workshop, &inner.contexts, &row, reporter, &cancelled).await
+        let token = own.token(&row);
+        let token =
+            token.map_err(|error| JobError::Failed(Box::new(failure(error.to_string()))))?;
+        let place = job::Place {
+            workshop: &inner.workshop,
+            contexts: &inner.contexts,
+            token,
+        };
+        job::run(place, &row, reporter, &cancelled).await
     };
     let (result, interrupted) = supervise(job, &inner.interrupt, &cancel).await;
     let (action, digest, error) = match result {

@@ -177,3 +177,54 @@ async fn a_build_keeps_its_context_until_its_end_is_stored() {
     bench.wait(&build.id).await.succeeded();
     bench.check_nothing_left().await;
 }
+
+/// Whether a file below `dir` holds `text`.
+fn holds(dir: &std::path::Path, text: &[u8]) -> bool {
+    let mut entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+    entries.any(|entry| {
+        // Steps come and go meanwhile; what they run on is none of ours.
+        let Ok(kind) = entry.file_type() else {
+            return false;
+        };
+        if kind.is_dir() {
+            return entry.file_name() != "run" && holds(&entry.path(), text);
+        }
+        let bytes = std::fs::read(entry.path()).unwrap_or_default();
+        kind.is_file() && bytes.windows(text.len()).any(|bytes| bytes == text)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_file_holds_the_token_of_a_build() {
+    let bench = Bench::new().await;
+    let data = bench.path().join("builder");
+    let submit = async |name: &str| {
+        let context = Context::busybox(&format!(
+            "RUN --network=none echo {name}; sleep 987654321\n"
+        ));
+        let request = Request::post(format!("/api/v1/builds?label=note={name}"))
+            .header("carrack-registry-token", "eyJh-token-of-a-build")
+            .body(Body::from(context.tar()))
+            .unwrap();
+        let (status, body) = text(bench.request(request).await).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+        serde_json::from_str::<Build>(&body).unwrap().id
+    };
+    // Two run, one after the other has all workers waits.
+    let mut ids = Vec::new();
+    for name in ["one", "two"] {
+        let id = submit(name).await;
+        let said = |event: &Event| matches!(event, Event::Log { data, .. } if data.contains(name));
+        bench.events(&id, None, said).await;
+        ids.push(id);
+    }
+    ids.push(submit("three").await);
+    assert_eq!(bench.show(&ids[2]).await.state, BuildState::Queued);
+    assert!(holds(&data, b"note") && holds(&data, ids[2].as_bytes()));
+    assert!(!holds(&data, b"eyJh-token-of-a-build"));
+    for id in ids.iter().rev() {
+        assert_eq!(bench.cancel(id).await.state, BuildState::Cancelled);
+    }
+    assert!(!holds(&data, b"eyJh-token-of-a-build"));
+    bench.check_nothing_left().await;
+}
