@@ -3,10 +3,17 @@
 //! It asks the container's own monitor for the pidfd and the cgroup, so that
 //! no pid number is ever trusted, and then looks after its process with the
 //! same loop and protocol. It owns the exec's state directory.
+//!
+//! The process is made in two steps. A helper joins the container's namespaces
+//! and gives up all rights and descriptors while it still is in the host's pid
+//! namespace, where nothing in the container can see it; then it clones the
+//! exec's process into that of the container. A process there may trace it
+//! from its first instruction (one with CAP_SYS_PTRACE can, dumpable or not),
+//! and finds nothing that it has not itself (CVE-2016-9962).
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -14,6 +21,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::process::{WaitId, WaitIdOptions};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::cgroup::Cgroup;
@@ -31,6 +39,7 @@ use crate::root::Root;
 use crate::spec::ProcessSpec;
 use crate::sys;
 use crate::sys::filter::Instruction;
+use crate::sys::process::{Child, SingleThread};
 use crate::user::Identity;
 
 const DONE: i32 = 0;
@@ -92,9 +101,6 @@ fn start(spec: &ExecSpec, filter: &[Instruction]) -> Result<Monitoring, Failure>
         }
     };
     let directory = StateDir::make(&spec.container_state_dir, &spec.exec_id)?;
-    // Takes effect for children: they are born in the container's namespace.
-    move_into_thread_name_spaces(container.as_fd(), ThreadNameSpaceType::PROCESS_ID)
-        .map_err(|e| entering(e, "join the container's pid namespace"))?;
 
     let mut monitor_only = Some((sync, streams.take_ends()));
     let entry = Entry {
@@ -107,11 +113,11 @@ fn start(spec: &ExecSpec, filter: &[Instruction]) -> Result<Monitoring, Failure>
         pipes,
         sync: child_sync,
     };
-    let child = sys::process::clone3(0, born_in.as_ref().map(AsFd::as_fd), || {
+    let helper = sys::process::clone3(0, born_in.as_ref().map(AsFd::as_fd), || {
         drop(monitor_only.take());
         enter(entry)
     })
-    .map_err(failed("clone the exec's process"))?;
+    .map_err(failed("clone the exec's helper"))?;
     let (sync, ends) = monitor_only.take().expect("only the child takes it");
     streams.put_ends(ends);
 
@@ -121,6 +127,7 @@ fn start(spec: &ExecSpec, filter: &[Instruction]) -> Result<Monitoring, Failure>
     if let Some(master) = terminal {
         streams = stdio::terminal(master, process.tty_size).map_err(failed("set up a terminal"))?;
     }
+    let child = await_entry(&sync, &helper)?;
     let (parent, name) = directory.keep();
     let guest = Guest {
         child,
@@ -133,33 +140,64 @@ fn start(spec: &ExecSpec, filter: &[Instruction]) -> Result<Monitoring, Failure>
         .map_err(failed("set up the monitor's event loop"))
 }
 
-/// Body of the cloned process; does not return when all goes well.
-fn enter(entry: Entry<'_>) -> i32 {
-    let failure = match prepare(&entry) {
-        Ok(ready) => match go(&entry, ready) {
-            Some(failure) => failure,
-            None => return FAILED,
-        },
-        Err(failure) => failure,
+/// Waits for the helper's end; returns the process that it left in the
+/// container.
+fn await_entry(sync: &OwnedFd, helper: &Child) -> Result<Child, Failure> {
+    let died = |e: io::Error| Failure::setup("hear from the exec's process", e);
+    let ended = |pidfd: &OwnedFd, options| {
+        rustix::process::waitid(
+            WaitId::PidFd(pidfd.as_fd()),
+            options | WaitIdOptions::EXITED,
+        )
     };
-    let code = failure.exit_code();
-    // The monitor may be gone; then there is nobody to tell.
-    let _ = sync::report(entry.sync.as_fd(), &Report::Failed(failure), None);
-    code
+    while matches!(
+        ended(&helper.pidfd, WaitIdOptions::empty()),
+        Err(Errno::INTR)
+    ) {}
+    match sync::receive_now(sync.as_fd()).map_err(died)? {
+        Some((Report::Entered, Some(pidfd))) => {
+            // From here on the container could be what speaks: a process of
+            // its own would not be a child.
+            ended(&pidfd, WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)
+                .map_err(|e| died(e.into()))?;
+            let pid = sys::process::pid_of(pidfd.as_fd()).map_err(died)?;
+            Ok(Child { pid, pidfd })
+        }
+        Some((Report::Failed(failure), _)) => Err(failure),
+        _ => Err(Failure::new(
+            FailureKind::Setup,
+            "the exec's process died during its set-up",
+        )),
+    }
 }
 
-type Ready = (Identity, Vec<String>, Option<Pty>);
+/// Body of the helper.
+fn enter(entry: Entry<'_>) -> i32 {
+    match prepare(&entry) {
+        Ok(ready) => go(&entry, ready),
+        Err(failure) => sync::fail(entry.sync.as_fd(), failure),
+    }
+}
+
+struct Ready {
+    single: SingleThread,
+    identity: Identity,
+    warnings: Vec<String>,
+    terminal: Option<Pty>,
+}
 
 fn prepare(entry: &Entry<'_>) -> Result<Ready, Failure> {
     let mut warnings = Vec::new();
     sys::signal::reset();
-    rustix::process::setsid().map_err(|e| Failure::setup("start a session", e))?;
+    let single = SingleThread::check().map_err(|e| Failure::setup("count threads", e))?;
     entry.cgroup.join().map_err(|_| not_running())?;
     program::join_keyring(entry.container_id, &mut warnings)?;
     program::limit(entry.process, &mut warnings)?;
     program::set_oom_score(entry.process, &mut warnings)?;
     let identity = program::identify(&entry.root, entry.process)?;
-    let namespaces = ThreadNameSpaceType::MOUNT
+    // The pid namespace takes effect for children only.
+    let namespaces = ThreadNameSpaceType::PROCESS_ID
+        | ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::NETWORK
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
@@ -167,26 +205,70 @@ fn prepare(entry: &Entry<'_>) -> Result<Ready, Failure> {
     move_into_thread_name_spaces(entry.container.as_fd(), namespaces)
         .map_err(|e| entering(e, "join the container's namespaces"))?;
     let terminal = entry.process.tty.then(open_terminal).transpose()?;
-    Ok((identity, warnings, terminal))
+    Ok(Ready {
+        single,
+        identity,
+        warnings,
+        terminal,
+    })
 }
 
-fn go(entry: &Entry<'_>, (identity, warnings, terminal): Ready) -> Option<Failure> {
+/// Gives up what the container may not have and makes the exec's process.
+fn go(entry: &Entry<'_>, ready: Ready) -> i32 {
+    let (process, filter, sync) = (entry.process, entry.filter, entry.sync.as_fd());
+    let Ready {
+        single,
+        identity,
+        warnings,
+        terminal,
+    } = ready;
     let (master, slave) = match terminal {
         Some(pty) => (Some(pty.master), Some(Stdio::Terminal(pty.slave))),
         None => (None, None),
     };
     let master = master.as_ref().map(AsFd::as_fd);
-    sync::report(entry.sync.as_fd(), &Report::Ready { warnings }, master).ok()?;
-    if !sync::wait_for_release(&entry.sync) {
-        return None;
+    let Some(stdio) = slave.as_ref().or(entry.pipes.as_ref()) else {
+        return FAILED;
+    };
+    if sync::report(sync, &Report::Ready { warnings }, master).is_err() {
+        return FAILED;
     }
-    let stdio = slave.as_ref().or(entry.pipes.as_ref())?;
-    Some(program::finish(
-        entry.process,
-        &identity,
-        stdio,
-        entry.filter,
-    ))
+    let connected =
+        program::enter_directory(&process.cwd).and_then(|()| program::connect(stdio, &identity));
+    sys::process::keep_only(sync, |closed| {
+        let made = connected
+            .and(closed.map_err(|e| Failure::setup("close descriptors", e)))
+            .and_then(|()| program::drop_privileges(process, &identity, filter))
+            .and_then(|()| program::confine(process, filter))
+            .and_then(|()| {
+                sys::process::clone_sibling(single, || inside(process, &identity, sync))
+                    .map_err(|e| Failure::setup("clone the exec's process", e))
+            });
+        match made {
+            // A monitor that is gone takes the process along.
+            Ok(pidfd) => match sync::report(sync, &Report::Entered, Some(pidfd.as_fd())) {
+                Ok(()) => DONE,
+                Err(_) => FAILED,
+            },
+            Err(failure) => sync::fail(sync, failure),
+        }
+    })
+}
+
+/// Body of the exec's process: from here on it is the container's.
+fn inside(process: &ProcessSpec, identity: &Identity, sync: BorrowedFd<'_>) -> i32 {
+    let session = rustix::process::setsid().map_err(|e| Failure::setup("start a session", e));
+    let ready = session
+        .and_then(|_| program::die_with_parent())
+        .and_then(|()| program::take_terminal(process));
+    if !sync::wait_for_release(&sync) {
+        return FAILED;
+    }
+    let failure = match ready {
+        Ok(()) => program::execute(process, identity),
+        Err(failure) => failure,
+    };
+    sync::fail(sync, failure)
 }
 
 /// A terminal of the devpts that the container has at its usual place, if it

@@ -68,17 +68,10 @@ pub(crate) fn clone_flags(spec: &ContainerSpec) -> u64 {
 
 /// Body of the cloned process; does not return when all goes well.
 pub(crate) fn run(setup: Setup<'_>) -> i32 {
-    let failure = match prepare(&setup) {
-        Ok(ready) => match ready.go(&setup) {
-            Some(failure) => failure,
-            None => return SILENT,
-        },
-        Err(failure) => failure,
-    };
-    let code = failure.exit_code();
-    // The monitor may be gone; then there is nobody to tell.
-    let _ = sync::report(setup.sync.as_fd(), &Report::Failed(failure), None);
-    code
+    match prepare(&setup) {
+        Ok(ready) => ready.go(&setup),
+        Err(failure) => sync::fail(setup.sync.as_fd(), failure),
+    }
 }
 
 /// Everything is in place but the program.
@@ -136,9 +129,8 @@ fn prepare(setup: &Setup<'_>) -> Result<Ready, Failure> {
 }
 
 impl Ready {
-    /// Reports, waits, executes. Returns the failure, or `None` when the
-    /// monitor has gone.
-    fn go(self, setup: &Setup<'_>) -> Option<Failure> {
+    /// Reports, waits, executes. Returns only when the monitor has gone.
+    fn go(self, setup: &Setup<'_>) -> i32 {
         let Ready {
             identity,
             warnings,
@@ -150,17 +142,18 @@ impl Ready {
         };
         let report = Report::Ready { warnings };
         let master = master.as_ref().map(AsFd::as_fd);
-        sync::report(setup.sync.as_fd(), &report, master).ok()?;
-        if !sync::wait_for_release(&setup.sync) {
-            return None;
+        let told = sync::report(setup.sync.as_fd(), &report, master);
+        let stdio = slave.as_ref().or(setup.pipes.as_ref());
+        match (told, stdio) {
+            (Ok(()), Some(stdio)) if sync::wait_for_release(&setup.sync) => program::finish(
+                &setup.spec.process,
+                &identity,
+                stdio,
+                setup.filter,
+                setup.sync.as_fd(),
+            ),
+            _ => SILENT,
         }
-        let stdio = slave.as_ref().or(setup.pipes.as_ref())?;
-        Some(program::finish(
-            &setup.spec.process,
-            &identity,
-            stdio,
-            setup.filter,
-        ))
     }
 }
 

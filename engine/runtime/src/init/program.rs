@@ -1,6 +1,7 @@
 //! The last steps of a process before it is the container's: limits, user,
-//! capabilities, filter, program. Shared by a container's first process and
-//! by exec.
+//! capabilities, filter, program. Shared by a container's first process, which
+//! takes them in place, and by exec, where they are taken outside the
+//! container's pid namespace.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -13,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource as Limit, Rlimit as Value, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::sync;
 use crate::launcher::{Failure, FailureKind};
 use crate::root::{PathError, Root};
 use crate::spec::{ProcessSpec, Resource};
@@ -118,7 +120,7 @@ pub(crate) enum Stdio {
 
 /// Gives the process its descriptors, owned by the user it will be, so that
 /// /dev/stdout can be opened again.
-fn connect(stdio: &Stdio, identity: &Identity) -> Result<(), Failure> {
+pub(crate) fn connect(stdio: &Stdio, identity: &Identity) -> Result<(), Failure> {
     let failed = |e: io::Error| Failure::setup("connect standard streams", e);
     let give = |fd: BorrowedFd<'_>| {
         rustix::fs::fchown(fd, Some(Uid::from_raw(identity.uid)), None)
@@ -139,7 +141,6 @@ fn connect(stdio: &Stdio, identity: &Identity) -> Result<(), Failure> {
         }
         Stdio::Terminal(slave) => {
             give(slave.as_fd())?;
-            rustix::process::ioctl_tiocsctty(slave).map_err(|e| failed(e.into()))?;
             for number in 0..=2 {
                 sys::process::dup_onto(slave.as_fd(), number).map_err(failed)?;
             }
@@ -148,9 +149,25 @@ fn connect(stdio: &Stdio, identity: &Identity) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Makes standard input, when it is a terminal, that of the caller's session.
+pub(crate) fn take_terminal(process: &ProcessSpec) -> Result<(), Failure> {
+    if !process.tty {
+        return Ok(());
+    }
+    rustix::process::ioctl_tiocsctty(io::stdin())
+        .map_err(|e| Failure::setup("take the terminal", e))
+}
+
+/// A container without its monitor would have neither log nor exit code.
+/// Changing ids clears this, so it comes after them.
+pub(crate) fn die_with_parent() -> Result<(), Failure> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|e| Failure::setup("tie the process to its monitor", e))
+}
+
 /// Enters the working directory, which must be inside the container: a link
 /// of /proc to an open descriptor could lead out (CVE-2024-21626).
-fn enter_directory(path: &str) -> Result<(), Failure> {
+pub(crate) fn enter_directory(path: &str) -> Result<(), Failure> {
     let failed = |e: Errno| {
         let kind = match e {
             Errno::NOENT => FailureKind::NotFound,
@@ -176,23 +193,18 @@ fn enter_directory(path: &str) -> Result<(), Failure> {
     }
 }
 
-/// Gives up everything that the container may not have.
-fn drop_privileges(
+/// Gives up everything that the container may not have, but for the filter
+/// where that can wait for [`confine`].
+pub(crate) fn drop_privileges(
     process: &ProcessSpec,
     identity: &Identity,
     filter: &[Instruction],
 ) -> Result<(), Failure> {
     let failed = |what| move |e: io::Error| Failure::setup(what, e);
-    let load = || {
-        if filter.is_empty() {
-            return Ok(());
-        }
-        sys::filter::load_seccomp(filter).map_err(failed("load the system call filter"))
-    };
     // Without no_new_privs a filter takes CAP_SYS_ADMIN, which goes next; with
     // it, the filter can come last and need not allow what follows here.
     if !process.no_new_privileges {
-        load()?;
+        load(filter)?;
     }
     let keep = process.capabilities.bits();
     for number in (0..=CAPABILITY_MAX).filter(|n| keep & (1 << n) == 0) {
@@ -224,43 +236,56 @@ fn drop_privileges(
     };
     rustix::thread::set_capabilities(None, sets)
         .and_then(|()| rustix::thread::clear_ambient_capability_set())
-        .map_err(|e| failed("set capabilities")(e.into()))?;
-    // A container without its monitor would have neither log nor exit code.
-    // Changing ids clears this, so it comes after them.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|e| failed("tie the process to its monitor")(e.into()))?;
-    if process.no_new_privileges {
-        rustix::thread::set_no_new_privs(true).map_err(|e| failed("set no_new_privs")(e.into()))?;
-        load()?;
-    }
-    Ok(())
+        .map_err(|e| failed("set capabilities")(e.into()))
 }
 
-/// Everything after the monitor's word: connects, drops, executes. Returns only
-/// the reason why the program does not run.
+/// Sets no_new_privs where it was asked for, with the filter behind it.
+pub(crate) fn confine(process: &ProcessSpec, filter: &[Instruction]) -> Result<(), Failure> {
+    if !process.no_new_privileges {
+        return Ok(());
+    }
+    rustix::thread::set_no_new_privs(true).map_err(|e| Failure::setup("set no_new_privs", e))?;
+    load(filter)
+}
+
+fn load(filter: &[Instruction]) -> Result<(), Failure> {
+    if filter.is_empty() {
+        return Ok(());
+    }
+    sys::filter::load_seccomp(filter).map_err(|e| Failure::setup("load the system call filter", e))
+}
+
+/// Everything after the monitor's word: connects, closes, drops, executes, or
+/// reports why the program does not run.
 pub(crate) fn finish(
     process: &ProcessSpec,
     identity: &Identity,
     stdio: &Stdio,
     filter: &[Instruction],
-) -> Failure {
-    let done = enter_directory(&process.cwd)
+    sync: BorrowedFd<'_>,
+) -> ! {
+    let connected = enter_directory(&process.cwd)
         .and_then(|()| connect(stdio, identity))
-        .and_then(|()| {
-            sys::process::cloexec_from(3).map_err(|e| Failure::setup("close descriptors", e))
-        })
-        .and_then(|()| drop_privileges(process, identity, filter));
-    match done {
-        Ok(()) => execute(process, identity),
-        Err(failure) => failure,
-    }
+        .and_then(|()| take_terminal(process));
+    sys::process::keep_only(sync, |closed| {
+        let done = connected
+            .and(closed.map_err(|e| Failure::setup("close descriptors", e)))
+            .and_then(|()| drop_privileges(process, identity, filter))
+            .and_then(|()| die_with_parent())
+            .and_then(|()| confine(process, filter));
+        let failure = match done {
+            Ok(()) => execute(process, identity),
+            Err(failure) => failure,
+        };
+        sync::fail(sync, failure)
+    })
 }
 
 /// What runc puts before these errors; clients print it as it is.
 const PREFIX: &str = "unable to start container process: error during container init: ";
 
 /// Executes the program. Returns only the reason why not.
-fn execute(process: &ProcessSpec, identity: &Identity) -> Failure {
+pub(crate) fn execute(process: &ProcessSpec, identity: &Identity) -> Failure {
     let mut env: Vec<&str> = process.env.iter().map(String::as_str).collect();
     let home = format!("HOME={}", identity.home);
     if !env.iter().any(|e| e.starts_with("HOME=")) {

@@ -27,6 +27,8 @@ pub(crate) enum Report {
     Ready {
         warnings: Vec<String>,
     },
+    /// An exec's process is in the container; carries its pidfd.
+    Entered,
     Failed(Failure),
 }
 
@@ -43,19 +45,20 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(crate) fn report(
     sync: BorrowedFd<'_>,
     report: &Report,
-    terminal: Option<BorrowedFd<'_>>,
+    descriptor: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
     let cut = |text: &String| text.chars().take(MESSAGE_CHARS_MAX).collect::<String>();
     let report = match report {
         Report::Ready { warnings } => Report::Ready {
             warnings: warnings.iter().take(WARNINGS_MAX).map(cut).collect(),
         },
+        Report::Entered => Report::Entered,
         Report::Failed(f) => Report::Failed(Failure::new(f.kind, cut(&f.message))),
     };
     let data = serde_json::to_vec(&report)?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fds: Vec<_> = terminal.into_iter().collect();
+    let fds: Vec<_> = descriptor.into_iter().collect();
     if !fds.is_empty() {
         ancillary.push(SendAncillaryMessage::ScmRights(&fds));
     }
@@ -68,18 +71,39 @@ pub(crate) fn report(
     Ok(())
 }
 
+/// Reports why the program does not run; returns the code to exit with.
+pub(crate) fn fail(sync: BorrowedFd<'_>, failure: Failure) -> i32 {
+    let code = failure.exit_code();
+    // The monitor may be gone; then there is nobody to tell.
+    let _ = report(sync, &Report::Failed(failure), None);
+    code
+}
+
+/// A report and the descriptor that came with it.
+pub(crate) type Received = (Report, Option<OwnedFd>);
+
 /// The next report; `None` when the other end has closed.
-pub(crate) fn receive(sync: BorrowedFd<'_>) -> io::Result<Option<(Report, Option<OwnedFd>)>> {
+pub(crate) fn receive(sync: BorrowedFd<'_>) -> io::Result<Option<Received>> {
+    receive_with(sync, RecvFlags::empty())
+}
+
+/// A report that is already there; `None` when there is none.
+pub(crate) fn receive_now(sync: BorrowedFd<'_>) -> io::Result<Option<Received>> {
+    receive_with(sync, RecvFlags::DONTWAIT)
+}
+
+fn receive_with(sync: BorrowedFd<'_>, flags: RecvFlags) -> io::Result<Option<Received>> {
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
     let mut data = vec![0; REPORT_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut parts = [io::IoSliceMut::new(&mut data)];
-        match recvmsg(sync, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(sync, &mut parts, &mut ancillary, flags) {
             Ok(message) => break message.bytes,
             Err(Errno::INTR) => {}
             // The process died with our word to go on unread.
-            Err(Errno::CONNRESET) => break 0,
+            Err(Errno::CONNRESET | Errno::AGAIN) => break 0,
             Err(e) => return Err(e.into()),
         }
     };
@@ -87,11 +111,11 @@ pub(crate) fn receive(sync: BorrowedFd<'_>) -> io::Result<Option<(Report, Option
         return Ok(None);
     }
     let report = serde_json::from_slice(&data[..received])?;
-    let terminal = ancillary.drain().find_map(|message| match message {
+    let descriptor = ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
     });
-    Ok(Some((report, terminal)))
+    Ok(Some((report, descriptor)))
 }
 
 /// Lets the process go on.

@@ -214,7 +214,7 @@ pub(crate) fn wait_until_ready(
             Ok(terminal)
         }
         Ok(Some((Report::Failed(failure), _))) => Err(failure),
-        Ok(None) => Err(Failure::new(
+        Ok(Some((Report::Entered, _)) | None) => Err(Failure::new(
             FailureKind::Setup,
             "the container's first process died during its set-up",
         )),

@@ -400,7 +400,7 @@ impl Monitoring {
                 self.phase = Phase::Failed;
                 self.broadcast(Kind::Failed, &failure.to_json());
             }
-            Ok(Some((Report::Ready { .. }, _))) | Err(_) => {}
+            Ok(Some((Report::Ready { .. } | Report::Entered, _))) | Err(_) => {}
             Ok(None) => {
                 self.phase = Phase::Running;
                 self.broadcast(Kind::Started, &[]);

@@ -18,6 +18,18 @@ const PANICKED: i32 = 125;
 /// libc's constant of this name does not fit its type.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// Says that the process has one thread; taken while /proc can still tell.
+#[derive(Debug)]
+pub(crate) struct SingleThread(());
+
+impl SingleThread {
+    /// # Errors
+    /// `EBUSY` when the caller has other threads.
+    pub(crate) fn check() -> io::Result<SingleThread> {
+        require_single_thread().map(SingleThread)
+    }
+}
+
 /// What the parent holds after [`clone3`].
 #[derive(Debug)]
 pub(crate) struct Child {
@@ -82,6 +94,29 @@ pub(crate) fn clone3(
     }
 }
 
+/// Runs `body` in a sibling: a child of the caller's parent, in the pid
+/// namespace that the caller joined for its children. Returns its pidfd.
+///
+/// By clone(2), which default system call filters allow.
+///
+/// # Errors
+/// clone(2)'s: `ENOMEM` when the pid namespace has ended.
+pub(crate) fn clone_sibling(_: SingleThread, body: impl FnOnce() -> i32) -> io::Result<OwnedFd> {
+    let flags = libc::CLONE_PARENT | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let mut pidfd: RawFd = -1;
+    // SAFETY: without CLONE_VM and with a null stack this behaves as fork(2).
+    // The caller vouches that the process has one thread, so nothing the child
+    // inherits is locked by another. The third argument is the place for the
+    // pidfd on all architectures; it outlives the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => exit(run_guarded(body)),
+        // SAFETY: the kernel stored a new descriptor that nobody else owns.
+        _ => Ok(unsafe { OwnedFd::from_raw_fd(pidfd) }),
+    }
+}
+
 /// struct clone_args of clone3(2), its first 11 fields (Linux 5.7).
 #[repr(C, align(8))]
 #[derive(Default)]
@@ -119,6 +154,24 @@ pub(crate) fn execve(path: &CStr, args: &[CString], env: &[CString]) -> io::Resu
     Err(io::Error::last_os_error())
 }
 
+/// Closes every descriptor above 2 but `kept`, runs `body` with the outcome and
+/// ends the process with the code it returns. Owners of the others are gone
+/// with the caller's frames, which are never returned to; `body` must not use
+/// any.
+pub(crate) fn keep_only(kept: BorrowedFd<'_>, body: impl FnOnce(io::Result<()>) -> i32) -> ! {
+    let kept = kept.as_raw_fd().unsigned_abs();
+    let close = |first: u32, last: u32| {
+        // SAFETY: no frame that owns one of these descriptors runs again.
+        if first > last || unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    };
+    let closed = close(3, kept - 1).and_then(|()| close(kept + 1, u32::MAX));
+    exit(run_guarded(|| body(closed)))
+}
+
 /// Marks every descriptor from `first` up close-on-exec.
 pub(crate) fn cloexec_from(first: u32) -> io::Result<()> {
     // SAFETY: only a flag of descriptors changes; none is closed.
@@ -145,6 +198,19 @@ pub(crate) fn dup_onto(fd: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
+}
+
+/// The pid behind a pidfd, as this process sees it.
+///
+/// # Errors
+/// `ESRCH` when it is gone, or not in this process's pid namespace.
+pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<Pid> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    pid.and_then(|pid| pid.trim().parse().ok())
+        .filter(|&pid: &i32| pid > 0)
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
 
 /// Leaves the listed namespaces for new ones (`CLONE_NEW*`).

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use runtime::launcher::LaunchError;
 use runtime::monitor::{ExitStatus, Monitor, MonitorReader, MonitorWriter, exec_state_dir};
-use runtime::spec::{ContainerSpec, ProcessSpec};
+use runtime::spec::{Capabilities, ContainerSpec, ProcessSpec};
 
-use crate::harness::{Host, Output, collect, drain, expect_output};
+use crate::harness::{Host, Output, collect, compile, drain, expect_output};
 
 struct Running {
     host: Host,
@@ -146,6 +146,35 @@ async fn its_directory_is_inside() {
         assert!(refused.to_string().contains("chdir to cwd"), "{refused}");
     }
     running.stop().await;
+}
+
+/// CVE-2016-9962: the container may trace, and looks at whatever comes in.
+#[tokio::test]
+async fn it_brings_nothing_that_the_container_could_take() {
+    let host = Host::start().await;
+    compile("watch.c", &host.image().join("bin/watch"), &["-static"]);
+    let mut spec = host.spec(&["watch"]);
+    let trace = Capabilities::parse(&["SYS_PTRACE"]).unwrap();
+    spec.process.capabilities = Capabilities::docker_default().union(trace);
+    let (mut reader, writer) = host.launch(&spec).await.unwrap().split();
+    expect_output(&mut reader, "ready").await;
+    let mut running = Running {
+        host,
+        spec,
+        reader,
+        writer,
+    };
+    for n in 0..50 {
+        let output = running.sh(&format!("e{n}"), "exit 3").await;
+        assert_eq!(output.status.code, 3, "{output:?}");
+    }
+    running.sh("last", "mkdir /tmp/stop").await;
+    let seen = drain(&mut running.reader).await.stdout;
+    let count = seen
+        .strip_prefix("seen ")
+        .and_then(|rest| rest.strip_suffix(", more capabilities 0\n"))
+        .unwrap_or_else(|| panic!("{seen}"));
+    assert_ne!(count, "0");
 }
 
 #[tokio::test]
