@@ -84,11 +84,6 @@ impl Engine {
             path: config.data_dir.join("tmp"),
             source,
         })?;
-        let volumes = config.data_dir.join("volumes");
-        volume::sweep(&volumes).map_err(|source| OpenError::Directory {
-            path: volumes,
-            source,
-        })?;
         let path = config.data_dir.join("engine.db");
         let database = |source| OpenError::Database {
             path: path.clone(),
@@ -96,6 +91,12 @@ impl Engine {
         };
         let db = db::Db::open(&path).await.map_err(database)?;
         let id = db.engine_id().await.map_err(database)?;
+        let volumes = config.data_dir.join("volumes");
+        let known = db.volumes().await.map_err(database)?;
+        volume::sweep(&volumes, &known).map_err(|source| OpenError::Directory {
+            path: volumes,
+            source,
+        })?;
         let client = ClientConfig {
             user_agent: concat!("carrack/", env!("CARGO_PKG_VERSION")).to_owned(),
             ..Default::default()

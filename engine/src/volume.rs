@@ -1,11 +1,12 @@
 //! Named and anonymous volumes: directories `volumes/<name>/_data`.
 //!
 //! Owns these directories; the rows say which exist. A directory without a
-//! row is what a crash left of a creation and is taken over by the next. A
-//! removal first moves the directory to a name that no volume can have, so
-//! that a crash never leaves old content under a name that is free again; a
-//! row without its directory is what a crash left of a removal, and an empty
-//! volume.
+//! row is what a crash left of a creation and is taken over by the next; an
+//! anonymous volume has no next, so its directory is swept. A removal first
+//! moves the directory to a name that no volume can have, so that a crash never
+//! leaves old content under a name that is free again; a row without its
+//! directory is what a crash left of a removal, and an empty volume. Rows of
+//! anonymous volumes come and go with their container's, in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -25,25 +26,31 @@ use crate::names;
 /// Begins the name of a removed volume's directory; volumes' names begin with
 /// a letter or digit.
 const TRASH_PREFIX: &str = ".removed-";
+/// Random bytes in an anonymous volume's name, which has two digits for each.
+const NAME_BYTES: usize = 32;
 
-/// Deletes what earlier removals left. What resists stays until the next start:
-/// no volume depends on it.
+/// Deletes what earlier removals left, and anonymous volumes that are not
+/// `known`. What resists stays until the next start: no volume depends on it.
 ///
 /// # Errors
 /// When the directory cannot be read.
-pub(crate) fn sweep(volumes: &Path) -> std::io::Result<()> {
+pub(crate) fn sweep(volumes: &Path, known: &[VolumeRow]) -> std::io::Result<()> {
+    let known: BTreeSet<&str> = known.iter().map(|row| row.name.as_str()).collect();
     for entry in std::fs::read_dir(volumes)? {
         let entry = entry?;
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(TRASH_PREFIX.as_bytes())
-            && let Err(error) = std::fs::remove_dir_all(entry.path())
-        {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let left =
+            name.starts_with(TRASH_PREFIX) || (is_made_up(&name) && !known.contains(name.as_str()));
+        if left && let Err(error) = std::fs::remove_dir_all(entry.path()) {
             tracing::warn!(path = %entry.path().display(), %error, "delete a removed volume");
         }
     }
     Ok(())
+}
+
+/// Whether a name looks like an anonymous volume's.
+fn is_made_up(name: &str) -> bool {
+    name.len() == 2 * NAME_BYTES && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Where the content of a volume is.
@@ -55,8 +62,42 @@ pub(crate) fn data_dir(core: &Core, name: &str) -> PathBuf {
         .join("_data")
 }
 
-/// Makes a volume, or finds the one of that name. An empty name makes an
-/// anonymous one.
+/// An anonymous volume that is not recorded yet, and its empty directory.
+///
+/// # Errors
+/// Of the file system.
+pub(crate) fn make_anonymous(core: &Core, labels: BTreeMap<String, String>) -> Result<VolumeRow> {
+    let row = new_row(random_hex(NAME_BYTES), labels, true);
+    std::fs::create_dir_all(data_dir(core, &row.name))
+        .map_err(|error| EngineError::internal("create the volume's directory", error))?;
+    Ok(row)
+}
+
+/// Takes back what [`make_anonymous`] made.
+pub(crate) fn discard(core: &Core, row: &VolumeRow) {
+    let dir = core.config.data_dir.join("volumes").join(&row.name);
+    if let Err(error) = std::fs::remove_dir_all(&dir) {
+        tracing::warn!(volume.name = row.name, %error, "take back a volume");
+    }
+}
+
+fn new_row(name: String, labels: BTreeMap<String, String>, anonymous: bool) -> VolumeRow {
+    VolumeRow {
+        name,
+        created_at: clock::rfc3339(clock::now()),
+        labels,
+        anonymous,
+    }
+}
+
+/// A volume's event.
+pub(crate) fn emit(core: &Core, action: &str, name: &str) {
+    let attributes = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
+    core.events.emit("volume", action, name, attributes);
+}
+
+/// Makes a volume, or finds the one of that name. An empty name makes one with
+/// a name of its own.
 ///
 /// # Errors
 /// 400 for a name that is none.
@@ -65,15 +106,9 @@ pub(crate) async fn ensure(
     name: &str,
     labels: BTreeMap<String, String>,
 ) -> Result<VolumeRow> {
-    let row = VolumeRow {
-        name: if name.is_empty() {
-            random_hex(32)
-        } else {
-            name.to_owned()
-        },
-        created_at: clock::rfc3339(clock::now()),
-        labels,
-        anonymous: name.is_empty(),
+    let row = match name {
+        "" => new_row(random_hex(NAME_BYTES), labels, true),
+        name => new_row(name.to_owned(), labels, false),
     };
     if !names::is_valid(&row.name) {
         return Err(EngineError::bad(format!(
@@ -91,12 +126,7 @@ pub(crate) async fn ensure(
     if core.db.insert_volume(&row).await? {
         // A removal that ended just before may have moved the directory away.
         make()?;
-        core.events.emit(
-            "volume",
-            "create",
-            &row.name,
-            BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
-        );
+        emit(core, "create", &row.name);
         return Ok(row);
     }
     let existing = core.db.volume(&row.name).await?;
@@ -200,17 +230,49 @@ pub(crate) async fn prune(core: &Core, filters: &Filters, all: bool) -> Result<(
     Ok((names, bytes))
 }
 
-/// Removes the anonymous volumes of a container that is going away. One that
-/// another container uses as well stays.
-pub(crate) async fn remove_anonymous(core: &Core, mounts: &[MountPoint]) {
-    for mount in mounts.iter().filter(|mount| mount.kind == "volume") {
-        let anonymous = core.db.volume(&mount.name).await.ok().flatten();
-        if anonymous.is_some_and(|row| row.anonymous)
-            && let Err(error) = remove(core, &mount.name, true).await
-        {
-            tracing::debug!(volume.name = mount.name, %error, "anonymous volume stays");
-        }
+/// Deletes a container's row and, with `volumes`, its anonymous volumes. One
+/// that another container uses as well stays.
+///
+/// # Errors
+/// Of the database; nothing is changed then.
+pub(crate) async fn delete_with_container(
+    core: &Core,
+    id: &str,
+    mounts: &[MountPoint],
+    volumes: bool,
+) -> Result<()> {
+    let used = mounts.iter().filter(|mount| mount.kind == "volume");
+    let mut names: Vec<String> = used.map(|mount| mount.name.clone()).collect();
+    names.retain(|name| volumes && is_made_up(name));
+    names.sort();
+    names.dedup();
+    let mut held = Vec::with_capacity(names.len());
+    for name in &names {
+        held.push(core.volumes.board(name).await);
     }
+    let deleted = core.db.delete_container(id, &names).await?;
+    let dir = core.config.data_dir.join("volumes");
+    let removed = deleted.clone();
+    let removing = blocking(move || {
+        for name in &removed {
+            let trash = dir.join(format!("{TRASH_PREFIX}{}", random_hex(8)));
+            match std::fs::rename(dir.join(name), &trash) {
+                Ok(()) => std::fs::remove_dir_all(trash)?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    });
+    // Their rows are gone: what stays on disk is swept at the next start.
+    if let Err(error) = removing.await {
+        tracing::warn!(container.id = id, %error, "delete anonymous volumes");
+    }
+    drop(held);
+    for name in &deleted {
+        emit(core, "destroy", name);
+    }
+    Ok(())
 }
 
 /// Size and number of users of each volume.
@@ -258,12 +320,7 @@ async fn delete(core: &Core, name: &str) -> Result<bool> {
         _ => Ok(()),
     })
     .await?;
-    core.events.emit(
-        "volume",
-        "destroy",
-        name,
-        BTreeMap::from([("driver".to_owned(), "local".to_owned())]),
-    );
+    emit(core, "destroy", name);
     Ok(true)
 }
 

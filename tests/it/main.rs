@@ -7,6 +7,7 @@
 
 mod build;
 mod cli;
+mod engine_kill;
 mod faults;
 mod full_disk;
 mod harness;

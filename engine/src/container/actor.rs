@@ -476,9 +476,12 @@ impl Actor {
     /// Removes everything of the container. On failure it stays, dead, and can
     /// be removed again.
     async fn remove(&mut self, volumes: bool) -> Result<()> {
-        let next = self.view.borrow().state.after(Change::RemovalBegan);
+        let began = Change::RemovalBegan { volumes };
+        let next = self.view.borrow().state.after(began);
         let next = next.map_err(|error| EngineError::Conflict(error.to_string()))?;
         self.view.send_modify(|view| view.state = next);
+        // What is removed from here on, a later engine must not take for whole.
+        self.save().await;
         if let Err(error) = self.clean_up(volumes).await {
             let reason = error.to_string();
             self.change(Change::RemovalFailed(reason));
@@ -505,14 +508,9 @@ impl Actor {
             }
         })
         .await?;
-        self.core
-            .db
-            .delete_container(self.container.id.as_str())
-            .await?;
+        let (id, mounts) = (self.container.id.as_str(), &self.container.mounts);
+        crate::volume::delete_with_container(&self.core, id, mounts, volumes).await?;
         crate::image::orphans::sweep_after_container(&self.core).await;
-        if volumes {
-            crate::volume::remove_anonymous(&self.core, &self.container.mounts).await;
-        }
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! Creating a container: everything is checked and prepared, nothing runs.
 //!
-//! Order: directory, snapshot, volumes, row. A crash in between leaves a
-//! directory without a row, which `restore` removes with its snapshot.
+//! Order: directory, snapshot, volumes, rows. A crash in between leaves a
+//! directory without a row, which `restore` removes with its snapshot, and
+//! directories of anonymous volumes, which the engine sweeps as it opens.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use super::{Container, View, files, merge, mounts, ports, refusal, spec, start};
 use crate::blocking::blocking;
 use crate::clock;
 use crate::core::Core;
-use crate::db::{ContainerRow, NetworkRow};
+use crate::db::{ContainerRow, NetworkRow, VolumeRow};
 use crate::error::{EngineError, Result};
 use crate::id::ContainerId;
 use crate::image::store::Image;
@@ -84,8 +85,8 @@ pub(crate) async fn create(
     let name = reserve(core, name, &id)?;
     let _volumes = hold_volumes(core, &planned).await;
     let made = make(core, &id, &dir, &image, &planned).await;
-    let mounts = match made {
-        Ok(mounts) => mounts,
+    let (mounts, anonymous) = match made {
+        Ok(made) => made,
         Err(error) => {
             undo(core, &id, &dir, &name).await;
             return Err(error);
@@ -104,9 +105,12 @@ pub(crate) async fn create(
         restart_count: 0,
         stopped: false,
     };
-    if let Err(error) = core.db.insert_container(&row).await {
+    if let Err(error) = core.db.insert_container(&row, &anonymous.rows).await {
         undo(core, &id, &dir, &name).await;
         return Err(error.into());
+    }
+    for volume in anonymous.keep() {
+        volume::emit(core, "create", &volume.name);
     }
     let container = spawn(core, &id, dir, row);
     emit(core, &container, &name, "create", &[]);
@@ -289,14 +293,34 @@ async fn hold_volumes(core: &Core, planned: &[PlannedMount]) -> Vec<OwnedMutexGu
     held
 }
 
+/// Anonymous volumes that no row names yet; removed unless kept.
+struct Anonymous<'a> {
+    core: &'a Core,
+    rows: Vec<VolumeRow>,
+}
+
+impl Anonymous<'_> {
+    fn keep(mut self) -> Vec<VolumeRow> {
+        std::mem::take(&mut self.rows)
+    }
+}
+
+impl Drop for Anonymous<'_> {
+    fn drop(&mut self) {
+        for row in &self.rows {
+            volume::discard(self.core, row);
+        }
+    }
+}
+
 /// Directory, snapshot and volumes; the mounts with their volumes' names.
-async fn make(
-    core: &Core,
+async fn make<'a>(
+    core: &'a Core,
     id: &ContainerId,
     dir: &Path,
     image: &Image,
     planned: &[PlannedMount],
-) -> Result<Vec<MountPoint>> {
+) -> Result<(Vec<MountPoint>, Anonymous<'a>)> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .mode(0o700)
@@ -308,6 +332,10 @@ async fn make(
     let snapshot = blocking(move || layers.prepare(&key, &parents)).await?;
     let mut points = Vec::with_capacity(planned.len());
     let mut copies: Vec<(PathBuf, PathBuf)> = Vec::new();
+    let mut anonymous = Anonymous {
+        core,
+        rows: Vec::new(),
+    };
     for mount in planned {
         let mut point = MountPoint {
             destination: mount.target.clone(),
@@ -329,11 +357,17 @@ async fn make(
                 .to_owned();
             }
             PlannedSource::Volume { name, copy, labels } => {
-                let row = volume::ensure(core, name, labels.clone()).await?;
-                let data = volume::data_dir(core, &row.name);
+                point.name = if name.is_empty() {
+                    let row = volume::make_anonymous(core, labels.clone())?;
+                    let name = row.name.clone();
+                    anonymous.rows.push(row);
+                    name
+                } else {
+                    volume::ensure(core, name, labels.clone()).await?.name
+                };
+                let data = volume::data_dir(core, &point.name);
                 point.kind = "volume".to_owned();
                 point.source = data.to_string_lossy().into_owned();
-                point.name = row.name;
                 point.driver = "local".to_owned();
                 if *copy {
                     copies.push((PathBuf::from(&mount.target), data));
@@ -353,10 +387,10 @@ async fn make(
         })
         .await?;
     }
-    Ok(points)
+    Ok((points, anonymous))
 }
 
-/// Takes back what a failed creation made. Volumes stay, as with Docker.
+/// Takes back what a failed creation made. Named volumes stay, as with Docker.
 async fn undo(core: &Core, id: &ContainerId, dir: &Path, name: &str) {
     core.containers.release(name);
     let layers = core.host.layers.clone();

@@ -81,6 +81,16 @@ async fn restore_one(core: &Arc<Core>, id: ContainerId, row: ContainerRow) -> (A
             (State::from_row(&row.state, exit), None)
         }
     };
+    let state = match state {
+        State::Running { .. } | State::Paused { .. } | State::Dead { .. } => state,
+        state if core.host.layers.parents(id.as_str()).is_ok() => state,
+        // The machine lost power in a removal, or somebody else took it away.
+        state => State::Dead {
+            last: state.last_exit().cloned(),
+            reason: "its file system is gone: remove it".to_owned(),
+        },
+    };
+    let unfinished = end_that_was_begun(&row, &state);
     let start = run.is_none()
         && restart::wanted_at_boot(
             &row.host_config.restart_policy,
@@ -100,7 +110,6 @@ async fn restore_one(core: &Arc<Core>, id: ContainerId, row: ContainerRow) -> (A
         removed: false,
     };
     let ended = run.is_none();
-    let auto_remove = row.host_config.auto_remove;
     let (view_in, view, commands, commands_out) = channels(view);
     let container = Arc::new(Container {
         cgroup: cgroup_path(core, &row.host_config, &id),
@@ -121,28 +130,51 @@ async fn restore_one(core: &Arc<Core>, id: ContainerId, row: ContainerRow) -> (A
     if ended {
         start::release_cgroup(&container).await;
     }
-    if ended && auto_remove {
-        // `--rm` while nobody was there to do it.
-        let (container, ran) = (Arc::clone(&container), row.state.status != "created");
-        if ran {
-            core.tasks.spawn(async move {
-                if let Err(error) = container.remove(true, true).await {
-                    tracing::warn!(container.id = %container.id, %error, "remove after --rm");
-                }
-            });
-        }
+    match unfinished {
+        Some(volumes) => finish_removal(core, &container, volumes),
+        None => thaw(&container).await,
     }
     let actor = Actor::new(Arc::clone(core), container, view_in, commands_out, run);
     (actor, start)
 }
 
+/// Whether a removal has to be ended: one that was begun, or a `--rm` that
+/// nobody was there for. `true` inside takes the anonymous volumes along.
+fn end_that_was_begun(row: &ContainerRow, state: &State) -> Option<bool> {
+    match state {
+        State::Exited { .. } if row.host_config.auto_remove => Some(true),
+        State::Dead { .. } if row.state.status == "removing" => Some(row.state.remove_volumes),
+        _ => None,
+    }
+}
+
+fn finish_removal(core: &Core, container: &Arc<Container>, volumes: bool) {
+    let container = Arc::clone(container);
+    core.tasks.spawn(async move {
+        if let Err(error) = container.remove(true, volumes).await {
+            tracing::warn!(container.id = %container.id, %error, "end a removal");
+        }
+    });
+}
+
+/// Lets a container go on that is not paused by what is recorded: the engine
+/// died before it had recorded a pause, or after it had a commit freeze it.
+async fn thaw(container: &Container) {
+    if matches!(container.view().state, State::Running { .. }) {
+        let path = container.cgroup.clone();
+        if let Err(error) = blocking(move || runtime::cgroup::thaw(&path)).await {
+            tracing::warn!(container.id = %container.id, %error, "thaw the container");
+        }
+    }
+}
+
 fn running_state(row: &ContainerRow, monitor: &Monitor) -> State {
-    let started = row
-        .state
-        .started_at
-        .as_deref()
-        .and_then(clock::parse_rfc3339);
-    let started_at = started.unwrap_or_else(clock::now);
+    let recorded = row.state.started_at.as_deref();
+    // Of another run, unless this one was recorded.
+    let recorded = recorded.filter(|_| matches!(row.state.status.as_str(), "running" | "paused"));
+    let started_at = recorded
+        .and_then(clock::parse_rfc3339)
+        .unwrap_or_else(clock::now);
     let pid = monitor.pid();
     if row.state.status == "paused" {
         State::Paused { pid, started_at }

@@ -43,6 +43,8 @@ pub(crate) enum State {
     },
     Removing {
         last: Option<Exit>,
+        /// Its anonymous volumes go with it.
+        volumes: bool,
     },
     /// Removal failed half-way; only another removal is possible.
     Dead {
@@ -66,7 +68,9 @@ pub(crate) enum Change {
     ExitedToRestart(Exit),
     /// Stopped while it waited to be restarted.
     RestartCancelled,
-    RemovalBegan,
+    RemovalBegan {
+        volumes: bool,
+    },
     RemovalFailed(String),
 }
 
@@ -108,16 +112,20 @@ impl State {
                 Self::Restarting { last: exit }
             }
             (Self::Restarting { last }, C::RestartCancelled) => Self::Exited { last: last.clone() },
-            (Self::Created { failure }, C::RemovalBegan) => Self::Removing {
-                last: failure.clone(),
+            (
+                Self::Created { failure: last } | Self::Dead { last, .. },
+                C::RemovalBegan { volumes },
+            ) => Self::Removing {
+                last: last.clone(),
+                volumes,
             },
-            (Self::Exited { last } | Self::Restarting { last }, C::RemovalBegan) => {
+            (Self::Exited { last } | Self::Restarting { last }, C::RemovalBegan { volumes }) => {
                 Self::Removing {
                     last: Some(last.clone()),
+                    volumes,
                 }
             }
-            (Self::Dead { last, .. }, C::RemovalBegan) => Self::Removing { last: last.clone() },
-            (Self::Removing { last }, C::RemovalFailed(reason)) => Self::Dead {
+            (Self::Removing { last, .. }, C::RemovalFailed(reason)) => Self::Dead {
                 last: last.clone(),
                 reason,
             },
@@ -163,9 +171,9 @@ impl State {
 
     pub(crate) fn last_exit(&self) -> Option<&Exit> {
         match self {
-            Self::Created { failure: last } | Self::Removing { last } | Self::Dead { last, .. } => {
-                last.as_ref()
-            }
+            Self::Created { failure: last }
+            | Self::Removing { last, .. }
+            | Self::Dead { last, .. } => last.as_ref(),
             Self::Restarting { last } | Self::Exited { last } => Some(last),
             Self::Running { .. } | Self::Paused { .. } => None,
         }
@@ -188,6 +196,7 @@ impl State {
             error: exit.map(|exit| exit.error.clone()).unwrap_or_default(),
             started_at: self.started_at().map(clock::rfc3339),
             finished_at: exit.and_then(|exit| exit.finished_at).map(clock::rfc3339),
+            remove_volumes: matches!(self, Self::Removing { volumes: true, .. }),
         }
     }
 
@@ -240,7 +249,7 @@ impl Change {
             Self::Resumed => "resuming it",
             Self::Exited(_) | Self::ExitedToRestart(_) => "its exit",
             Self::RestartCancelled => "cancelling its restart",
-            Self::RemovalBegan | Self::RemovalFailed(_) => "removing it",
+            Self::RemovalBegan { .. } | Self::RemovalFailed(_) => "removing it",
         }
     }
 }

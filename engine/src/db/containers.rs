@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
+use super::volumes::{self, VolumeRow};
 use super::{Db, from_json, to_json};
 
 /// The last state that was seen; converts from and to the actor's state.
@@ -18,6 +19,8 @@ pub(crate) struct StateRow {
     /// RFC 3339.
     pub(crate) started_at: Option<String>,
     pub(crate) finished_at: Option<String>,
+    /// It was being removed, and its anonymous volumes with it.
+    pub(crate) remove_volumes: bool,
 }
 
 /// What the container holds of the network while it runs.
@@ -80,12 +83,21 @@ impl Db {
         rows.iter().map(ContainerRow::read).collect()
     }
 
-    pub(crate) async fn insert_container(&self, row: &ContainerRow) -> Result<(), sqlx::Error> {
+    /// Adds a container and the anonymous volumes that were made for it.
+    pub(crate) async fn insert_container(
+        &self,
+        row: &ContainerRow,
+        volumes: &[VolumeRow],
+    ) -> Result<(), sqlx::Error> {
         // After a power cut one of `--rm` is to be gone in any case.
         let pool = match row.host_config.auto_remove {
             true => &self.pool,
             false => &self.durable,
         };
+        let mut tx = pool.begin().await?;
+        for volume in volumes {
+            volumes::add(&mut tx, volume).await?;
+        }
         sqlx::query(
             "INSERT INTO containers (id, name, created_at, image_id, config, host_config, mounts,
                                      network, state, restart_count, stopped)
@@ -102,9 +114,9 @@ impl Db {
         .bind(to_json(&row.state)?)
         .bind(row.restart_count)
         .bind(row.stopped)
-        .execute(pool)
-        .await
-        .map(drop)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await
     }
 
     /// Writes all that changes while a container lives.
@@ -152,12 +164,26 @@ impl Db {
             .map(drop)
     }
 
-    pub(crate) async fn delete_container(&self, id: &str) -> Result<(), sqlx::Error> {
+    /// Deletes a container and, of these volumes, the anonymous ones that no
+    /// other container uses; their names come back.
+    pub(crate) async fn delete_container(
+        &self,
+        id: &str,
+        volumes: &[String],
+    ) -> Result<Vec<String>, sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
         sqlx::query("DELETE FROM containers WHERE id = ?")
             .bind(id)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+            .execute(&mut *tx)
+            .await?;
+        let mut deleted = Vec::new();
+        for name in volumes {
+            if volumes::delete_if_anonymous(&mut tx, name).await? {
+                deleted.push(name.clone());
+            }
+        }
+        tx.commit().await?;
+        Ok(deleted)
     }
 
     /// Which containers hold which volumes.

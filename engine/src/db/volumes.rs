@@ -58,17 +58,10 @@ impl Db {
 
     /// Keeps a volume of the same name as it is; `true` when this call made it.
     pub(crate) async fn insert_volume(&self, row: &VolumeRow) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query(
-            "INSERT INTO volumes (name, created_at, labels, anonymous) VALUES (?, ?, ?, ?)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(&row.name)
-        .bind(&row.created_at)
-        .bind(to_json(&row.labels)?)
-        .bind(row.anonymous)
-        .execute(&self.durable)
-        .await?;
-        Ok(done.rows_affected() == 1)
+        let mut tx = self.durable.begin().await?;
+        let added = add(&mut tx, row).await?;
+        tx.commit().await?;
+        Ok(added)
     }
 
     /// Removes the row of a volume that no container uses.
@@ -83,18 +76,56 @@ impl Db {
         if done.rows_affected() == 0 {
             return Ok(VolumeRemoval::Absent);
         }
-        let users: Vec<String> = sqlx::query_scalar(
-            "SELECT DISTINCT c.id FROM containers c, json_each(c.mounts) m
-             WHERE json_extract(m.value, '$.Type') = 'volume'
-               AND json_extract(m.value, '$.Name') = ?",
-        )
-        .bind(name)
-        .fetch_all(&mut *transaction)
-        .await?;
+        let users = users(&mut transaction, name).await?;
         if users.is_empty() {
             Ok(VolumeRemoval::Pending(transaction))
         } else {
             Ok(VolumeRemoval::Used(users))
         }
     }
+}
+
+/// `true` when the row was not there.
+pub(super) async fn add(
+    tx: &mut Transaction<'_, Sqlite>,
+    row: &VolumeRow,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "INSERT INTO volumes (name, created_at, labels, anonymous) VALUES (?, ?, ?, ?)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(&row.name)
+    .bind(&row.created_at)
+    .bind(to_json(&row.labels)?)
+    .bind(row.anonymous)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Deletes the row of an anonymous volume that no container uses.
+pub(super) async fn delete_if_anonymous(
+    tx: &mut Transaction<'_, Sqlite>,
+    name: &str,
+) -> Result<bool, sqlx::Error> {
+    if !users(tx, name).await?.is_empty() {
+        return Ok(false);
+    }
+    let done = sqlx::query("DELETE FROM volumes WHERE name = ? AND anonymous")
+        .bind(name)
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ids of the containers that use a volume.
+async fn users(tx: &mut Transaction<'_, Sqlite>, name: &str) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT DISTINCT c.id FROM containers c, json_each(c.mounts) m
+         WHERE json_extract(m.value, '$.Type') = 'volume'
+           AND json_extract(m.value, '$.Name') = ?",
+    )
+    .bind(name)
+    .fetch_all(&mut **tx)
+    .await
 }

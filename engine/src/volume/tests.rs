@@ -18,6 +18,27 @@ async fn world() -> (tempfile::TempDir, Db, PathBuf) {
     (dir, db, volumes)
 }
 
+/// A container with a volume.
+fn container(id: &str, volume: &str) -> ContainerRow {
+    ContainerRow {
+        id: id.to_owned(),
+        name: id.to_owned(),
+        created_at: "2026-01-01T00:00:00Z".to_owned(),
+        image_id: String::new(),
+        config: Default::default(),
+        host_config: Default::default(),
+        mounts: vec![MountPoint {
+            kind: "volume".to_owned(),
+            name: volume.to_owned(),
+            ..Default::default()
+        }],
+        network: NetworkRow::default(),
+        state: StateRow::default(),
+        restart_count: 0,
+        stopped: false,
+    }
+}
+
 #[tokio::test]
 async fn a_removed_volume_leaves_nothing_under_its_name_and_its_trash_is_swept() {
     let (_dir, db, volumes) = world().await;
@@ -26,39 +47,45 @@ async fn a_removed_volume_leaves_nothing_under_its_name_and_its_trash_is_swept()
     assert!(!volumes.join("data").exists());
     assert!(trash.join("_data/file").exists());
     std::fs::create_dir_all(volumes.join("other/_data")).unwrap();
-    sweep(&volumes).unwrap();
+    let (kept, left) = ("a".repeat(64), "b".repeat(64));
+    std::fs::create_dir_all(volumes.join(&kept)).unwrap();
+    std::fs::create_dir_all(volumes.join(&left)).unwrap();
+    sweep(&volumes, &[new_row(kept.clone(), BTreeMap::new(), true)]).unwrap();
     assert!(!trash.exists());
     assert!(volumes.join("other/_data").exists());
+    assert!(volumes.join(kept).exists());
+    assert!(!volumes.join(left).exists());
     assert_eq!(take_out(&db, &volumes, "data").await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_volume_in_use_stays_as_it_is() {
     let (_dir, db, volumes) = world().await;
-    let row = ContainerRow {
-        id: "user".to_owned(),
-        name: "user".to_owned(),
-        created_at: "2026-01-01T00:00:00Z".to_owned(),
-        image_id: String::new(),
-        config: Default::default(),
-        host_config: Default::default(),
-        mounts: vec![MountPoint {
-            kind: "volume".to_owned(),
-            name: "data".to_owned(),
-            ..Default::default()
-        }],
-        network: NetworkRow::default(),
-        state: StateRow::default(),
-        restart_count: 0,
-        stopped: false,
-    };
-    db.insert_container(&row).await.unwrap();
+    let row = container("user", "data");
+    db.insert_container(&row, &[]).await.unwrap();
     let error = take_out(&db, &volumes, "data").await.unwrap_err();
     assert_eq!(error.to_string(), "remove data: volume is in use - [user]");
     assert!(db.volume("data").await.unwrap().is_some());
     assert!(volumes.join("data/_data/file").exists());
-    db.delete_container("user").await.unwrap();
+    let asked = ["data".to_owned()];
+    // It is not anonymous.
+    assert_eq!(db.delete_container("user", &asked).await.unwrap(), [""; 0]);
     assert!(take_out(&db, &volumes, "data").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_anonymous_volume_comes_and_goes_with_its_last_container() {
+    let (_dir, db, _volumes) = world().await;
+    let volume = new_row("a".repeat(64), BTreeMap::new(), true);
+    let names = [volume.name.clone()];
+    let user = |id: &str| container(id, &volume.name);
+    db.insert_container(&user("one"), std::slice::from_ref(&volume))
+        .await
+        .unwrap();
+    db.insert_container(&user("two"), &[]).await.unwrap();
+    assert_eq!(db.delete_container("one", &names).await.unwrap(), [""; 0]);
+    assert_eq!(db.delete_container("two", &names).await.unwrap(), names);
+    assert!(db.volume(&volume.name).await.unwrap().is_none());
 }
 
 #[tokio::test]

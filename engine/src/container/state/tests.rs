@@ -55,7 +55,10 @@ fn the_life_of_a_container() {
     );
     check(&[Change::StartFailed(exit(127))], Ok("created"));
     check(
-        &[Change::RemovalBegan, Change::RemovalFailed("busy".into())],
+        &[
+            Change::RemovalBegan { volumes: false },
+            Change::RemovalFailed("busy".into()),
+        ],
         Ok("dead"),
     );
 }
@@ -71,11 +74,11 @@ fn what_is_not_possible_says_so() {
         Err("container is created: pausing it is not possible"),
     );
     check(
-        &[started(), Change::RemovalBegan],
+        &[started(), Change::RemovalBegan { volumes: false }],
         Err("container is running: removing it is not possible"),
     );
     check(
-        &[Change::RemovalBegan, started()],
+        &[Change::RemovalBegan { volumes: false }, started()],
         Err("container is removing: starting it is not possible"),
     );
 }
@@ -95,6 +98,17 @@ fn what_ran_before_a_crash_has_ended_after_it() {
     assert_eq!(lost.last_exit().map(|exit| exit.code), Some(255));
 }
 
+#[test]
+fn what_was_being_removed_says_how() {
+    let created = State::Created { failure: None };
+    let removing = created
+        .after(Change::RemovalBegan { volumes: true })
+        .unwrap();
+    let row = removing.to_row();
+    assert!(row.remove_volumes);
+    assert_eq!(State::from_row(&row, None).status(), "dead");
+}
+
 fn changes() -> impl Strategy<Value = Vec<Change>> {
     let one = prop_oneof![
         Just(started()),
@@ -104,7 +118,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         Just(Change::Exited(exit(1))),
         Just(Change::ExitedToRestart(exit(1))),
         Just(Change::RestartCancelled),
-        Just(Change::RemovalBegan),
+        Just(Change::RemovalBegan { volumes: true }),
         Just(Change::RemovalFailed("x".into())),
     ];
     proptest::collection::vec(one, 0..40)
