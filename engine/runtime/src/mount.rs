@@ -62,9 +62,12 @@ pub struct Overlay<'a> {
 impl Overlay<'_> {
     /// Mounts it detached and returns the mount's root.
     pub fn mount_detached(&self) -> Result<OwnedFd, MountError> {
-        let layers = self.open()?;
         let context =
             fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(self.failed("open"))?;
+        if takes_any_word(&context) {
+            return self.mount_by_string();
+        }
+        let layers = self.open()?;
         for (at, fd) in layers.lower.iter().enumerate() {
             match set(&context, "lowerdir+", &name(fd)) {
                 // Linux before 6.7.
@@ -204,6 +207,13 @@ const COMPLETE_UPPERS: [(&str, &str); 3] = [
 
 fn set(context: &OwnedFd, key: &str, value: &str) -> Result<(), Errno> {
     fsconfig_set_string(context.as_fd(), key, value)
+}
+
+/// Whether options are only collected now and looked at by the mount, all in
+/// one string of the old kind: Linux before 6.5, which knows no `lowerdir+` but
+/// does not say so.
+fn takes_any_word(context: &OwnedFd) -> bool {
+    set(context, "carrack", "1").is_ok()
 }
 
 fn name(fd: &OwnedFd) -> String {
