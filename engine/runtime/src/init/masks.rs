@@ -36,17 +36,19 @@ pub(super) fn mask(root: &OwnedFd, paths: &[String], null: &OwnedFd) -> Result<(
             Err(e) => return Err(failed(e)),
         };
         let mode = rustix::fs::fstat(&target).map_err(failed)?.st_mode;
-        let cover = if FileType::from_raw_mode(mode) == FileType::Directory {
-            // One empty directory serves all.
-            let empty = match &empty {
-                Some(empty) => empty,
-                None => empty.insert(empty_directory().map_err(failed)?),
-            };
-            clone_at(empty, false).map_err(failed)?
-        } else {
-            clone_at(null, false).map_err(failed)?
-        };
-        put(&cover, &target, &path)?;
+        if FileType::from_raw_mode(mode) != FileType::Directory {
+            put(&clone_at(null, false).map_err(failed)?, &target, &path)?;
+            continue;
+        }
+        // One empty directory serves all. It can be cloned once it is attached:
+        // kernels before 6.15 clone no detached mount.
+        match &empty {
+            Some(empty) => put(&clone_at(empty, false).map_err(failed)?, &target, &path)?,
+            None => {
+                let first = empty.insert(empty_directory().map_err(failed)?);
+                put(first, &target, &path)?;
+            }
+        }
     }
     Ok(())
 }
