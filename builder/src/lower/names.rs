@@ -44,7 +44,8 @@ pub(super) fn owner(text: &str) -> ChownOpt {
         None => (text, None),
     };
     ChownOpt {
-        user: Some(user_or_group(user)),
+        // A user that is left out is root.
+        user: (!user.is_empty()).then(|| user_or_group(user)),
         // A group that is left out is the user's own.
         group: group.filter(|group| !group.is_empty()).map(user_or_group),
     }

@@ -222,12 +222,8 @@ impl Configure<'_, '_> {
                 text
             }
             Kind::User(user) => {
+                // Nothing, when a variable is not set: that is root.
                 let user = self.expand(user)?;
-                if user.is_empty() {
-                    return Err(Problem::invalid(
-                        "USER requires exactly one argument, and it expanded to nothing",
-                    ));
-                }
                 let text = format!("USER {user}");
                 self.stage.image.config.user = user;
                 text

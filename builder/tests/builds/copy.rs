@@ -16,6 +16,7 @@ async fn copies_land_where_docker_puts_them() {
          COPY --chown=app:web one /owned\n\
          COPY --chown=app one /owned-own\n\
          COPY --chown=5:6 --chmod=4750 one /numbers\n\
+         COPY --chown=:6 one /group\n\
          COPY --chmod=u=rwX,go=rX dir /symbolic\n\
          COPY link /followed\n\
          COPY nothing*here /none/\n\
@@ -46,6 +47,7 @@ async fn copies_land_where_docker_puts_them() {
         "dir-contents/sub/deep 644 0:0 regular file",
         "dir-contents/sub/l 777 0:0 symbolic link",
         "followed 644 0:0 regular file",
+        "group 644 0:6 regular file",
         "into/one 644 0:0 regular file",
         "many/b.txt 644 0:0 regular file",
         "many/c.txt 644 0:0 regular file",
@@ -199,5 +201,41 @@ async fn dockerfiles_of_one_context_have_ignore_files_of_their_own() {
         let secret = outcome.log.contains("secret");
         assert_eq!(secret, expected, "{name}: {}", outcome.log);
     }
+    bench.check_nothing_left().await;
+}
+
+/// As BuildKit and the classic builder have it: a destination is followed, what
+/// lies in a directory is replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_a_link_is_followed() {
+    let bench = Bench::new().await;
+    let context = Context::busybox(
+        "RUN --network=none mkdir -p /r /in && ln -s /r/abs /abs && ln -s ../r/rel /in/rel && \
+             ln -s new/deep /deep && ln -s /r /dir && ln -s /canary /in/one && ln -s loop /loop\n\
+         COPY one /abs\n\
+         COPY one /in/rel\n\
+         COPY one /deep\n\
+         COPY d /dir\n\
+         COPY one /in/\n\
+         RUN --network=none find /r /in /abs /deep /dir /new /canary -not -type d 2>&1 | sort | \
+             sed 's/^/./'\n",
+    )
+    .file("one", b"1")
+    .file("d/two", b"2");
+    let outcome = bench.build(context.clone()).await.succeeded();
+    let found: Vec<&str> = outcome
+        .log
+        .lines()
+        .filter_map(|line| line.split_once(" ./").map(|(_, rest)| rest))
+        .collect();
+    let expected = [
+        "abs", "deep", "dir", "in/one", "in/rel", "new/deep", "r/abs", "r/rel", "r/two",
+    ];
+    assert_eq!(found, expected, "{}", outcome.log);
+
+    let context = Context::busybox("RUN --network=none ln -s loop /loop\nCOPY busybox /loop\n");
+    let outcome = bench.build(context).await;
+    let message = outcome.failure();
+    assert!(message.contains("too many links"), "{message}");
     bench.check_nothing_left().await;
 }

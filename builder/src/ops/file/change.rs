@@ -183,7 +183,7 @@ fn target(
     chosen: &Chosen,
     ids: Option<(u32, u32)>,
 ) -> Result<PathBuf, OpError> {
-    let dest = relative(&copy.dest);
+    let dest = followed(root, relative(&copy.dest))?;
     let is_dir = chosen.metadata.kind == FileKind::Directory;
     let make = |path: &Path| make_dirs(root, copy, path, ids);
     match copy.dest.ends_with('/') {
@@ -204,6 +204,33 @@ fn target(
     }
     Ok(dest)
 }
+
+/// What a destination leads to when it is a link, also where nothing is yet:
+/// the copy goes there, and the link stays.
+fn followed(root: &Root, dest: PathBuf) -> Result<PathBuf, OpError> {
+    let mut path = dest;
+    for _ in 0..LINKS_MAX {
+        let link = root.symlink_metadata(&path).map(|found| found.kind);
+        if !matches!(link, Ok(FileKind::Symlink)) {
+            return Ok(path);
+        }
+        let target = root
+            .read_link(&path)
+            .map_err(|error| failed("follow the destination", error))?;
+        let parent = path.parent().unwrap_or(Path::new(""));
+        path = match target.strip_prefix("/") {
+            Ok(absolute) => absolute.to_owned(),
+            Err(_) => parent.join(target),
+        };
+    }
+    Err(OpError::User(format!(
+        "cannot follow the destination: {}: too many links",
+        path.display()
+    )))
+}
+
+/// Links that lead to one another: path_resolution(7) follows as many.
+const LINKS_MAX: usize = 40;
 
 /// Makes a directory on the way to a destination.
 fn make_dirs(
