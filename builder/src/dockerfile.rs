@@ -219,6 +219,21 @@ fn advise(kind: &Kind, span: Span, warnings: &mut Vec<Warning>) {
                 kind.name()
             ),
         ),
+        // As in BuildKit, the last source is all that is left then, unless the
+        // destination is a directory already.
+        Kind::Copy(copy) | Kind::Add(copy)
+            if copy.sources.len() + copy.contents.len() > 1
+                && !copy.destination.ends_with(['/', '.'])
+                && !copy.destination.contains('$') =>
+        {
+            (
+                "CopySeveralToFile",
+                format!(
+                    "When using {} with more than one source file, the destination should be a directory and end with a /",
+                    kind.name()
+                ),
+            )
+        }
         _ => return,
     };
     warnings.push(Warning {

@@ -203,6 +203,19 @@ fn continuations_comments_and_blank_lines() {
 }
 
 #[test]
+fn several_sources_for_what_looks_like_a_file_are_warned_of() {
+    let rules = |line: &str| -> Vec<&str> {
+        let parsed = parse(&format!("FROM a\n{line}\n"), "Dockerfile").unwrap();
+        parsed.warnings.iter().map(|w| w.rule).collect()
+    };
+    assert_eq!(rules("COPY a b /x"), ["CopySeveralToFile"]);
+    assert_eq!(rules("ADD a <<B /x\nB"), ["CopySeveralToFile"]);
+    for line in ["COPY a /x", "COPY a b /x/", "COPY a b .", "COPY a b $D"] {
+        assert_eq!(rules(line), [""; 0], "{line}");
+    }
+}
+
+#[test]
 fn long_lines_are_refused() {
     let long = format!("FROM scratch\nRUN {}\n", "x".repeat(65_535 - 4));
     assert!(parse(&long, "Dockerfile").is_ok());
