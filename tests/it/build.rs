@@ -151,6 +151,122 @@ CMD ["cat /work/place/word /where /files/one.txt; echo $COLOUR $SHAPE; id -un; s
     assert_eq!(again(&server), first);
 }
 
+/// What a child image takes from its base, through the registry.
+#[test]
+fn images_hand_on_what_docker_hands_on() {
+    let server = Carrack::start();
+    let busybox = push_busybox(&server, "base/busybox:1");
+    let base = server.image("team/base:1");
+    let dockerfile = format!(
+        r#"FROM {busybox}
+ARG HIDDEN=argument
+ENV KEPT=environment HIDDEN_TOO=$HIDDEN
+WORKDIR /srv
+ENTRYPOINT ["/bin/sh", "-c"]
+CMD ["echo base"]
+ONBUILD COPY app /srv/app
+ONBUILD RUN cat app > /triggered
+"#
+    );
+    let query = format!("tag={base}");
+    let (built, log) = build(&server, &query, &[("Dockerfile", &dockerfile)]);
+    assert_eq!(built["state"], "succeeded", "{built}\n{log}");
+
+    let child = |number: u32, lines: &str, arguments: &[&str]| {
+        let image = server.image(&format!("team/child:{number}"));
+        let dockerfile = format!("FROM {base}\n{lines}");
+        let files = [("Dockerfile", dockerfile.as_str()), ("app", "the app")];
+        let (built, log) = build(&server, &format!("tag={image}"), &files);
+        assert_eq!(built["state"], "succeeded", "{built}\n{log}");
+        let command = [&["run", "--rm", "-q", &image], arguments].concat();
+        run(&mut server.docker(&command))
+    };
+    assert_eq!(child(1, "", &[]), "base");
+    let triggered = child(2, "CMD [\"pwd; cat /triggered\"]\n", &[]);
+    assert_eq!(triggered, "/srv\nthe app");
+    // A new entrypoint forgets the command of the base, but not that of its stage.
+    assert_eq!(child(3, "ENTRYPOINT [\"echo\", \"new\"]\n", &[]), "new");
+    let own = "CMD [\"cmd\"]\nENTRYPOINT [\"echo\"]\n";
+    assert_eq!(child(4, own, &[]), "cmd");
+    let shown = child(
+        5,
+        "ENTRYPOINT []\nUSER web\nWORKDIR mine\nRUN touch made\n",
+        &[
+            "sh",
+            "-c",
+            "id -un; stat -c %U $PWD $PWD/made; echo $KEPT $HIDDEN_TOO [$HIDDEN]",
+        ],
+    );
+    assert_eq!(shown, "web\nweb\nweb\nenvironment argument []");
+}
+
+#[test]
+fn contexts_heredocs_and_arguments_reach_the_steps() {
+    let server = Carrack::start();
+    let base = push_busybox(&server, "base/busybox:1");
+    let dockerfile = format!(
+        r#"# syntax=docker/dockerfile:1
+# escape=`
+ARG FROM_OUTSIDE=default
+FROM {base} AS tools
+ARG FROM_OUTSIDE
+ARG SUFFIX=.${{FROM_OUTSIDE:+set}}
+COPY <<-script /bin/tool
+	#!/bin/sh
+	echo "tool $FROM_OUTSIDE \$1"
+	script
+RUN chmod 755 /bin/tool; `
+    # the shell sees neither this line
+
+    echo "built$SUFFIX" > /note
+FROM {base}
+COPY --from=tools --chown=web /bin/tool /note /tools/
+COPY . /context/
+COPY src/*.c src/deep/[ab].h headers/
+RUN <<EOF
+    cd /context && find . -type f | sort > /files
+    ls /headers > /headers.list
+EOF
+RUN ["/bin/sh", "-c", "echo $0 $1 > /exec", "$FROM_OUTSIDE", "literal"]
+CMD cat /files /headers.list /exec /tools/note; /tools/tool x; stat -c %U /tools/tool
+"#
+    );
+    let ignore = "**/*.md\n!docs/**/KEEP.md\nsrc/deep\n!src/deep/*.h\nDockerfile\n# no.c\n";
+    let files = [
+        ("Dockerfile", dockerfile.as_str()),
+        (".dockerignore", ignore),
+        ("README.md", ""),
+        ("docs/a/KEEP.md", ""),
+        ("docs/a/drop.md", ""),
+        ("src/main.c", ""),
+        ("src/no.c", ""),
+        ("src/deep/a.h", ""),
+        ("src/deep/c.h", ""),
+        ("src/deep/x.c", ""),
+    ];
+    let image = server.image("team/app:1");
+    let query = format!("tag={image}&build-arg=FROM_OUTSIDE=given");
+    let (built, log) = build(&server, &query, &files);
+    assert_eq!(built["state"], "succeeded", "{built}\n{log}");
+    let text = run(&mut server.docker(&["run", "--rm", "-q", &image]));
+    let expected = [
+        "./.dockerignore",
+        "./docs/a/KEEP.md",
+        "./src/deep/a.h",
+        "./src/deep/c.h",
+        "./src/main.c",
+        "./src/no.c",
+        "a.h",
+        "main.c",
+        "no.c",
+        "$FROM_OUTSIDE literal",
+        "built.set",
+        "tool given x",
+        "web",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected, "{log}");
+}
+
 #[test]
 fn a_changed_file_rebuilds_only_what_follows() {
     let server = Carrack::start();

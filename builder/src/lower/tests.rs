@@ -10,6 +10,9 @@ use prost::Message;
 use super::*;
 use crate::dockerfile;
 
+#[path = "semantics.rs"]
+mod semantics;
+
 /// A base image with one layer and the given configuration.
 fn base_image(config: ContainerConfig) -> ResolvedBase {
     ResolvedBase {
