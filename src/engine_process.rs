@@ -48,23 +48,23 @@ async fn run(
     teller: &mut Teller,
     listener: Listener,
 ) -> Result<()> {
-    let (stopper, stop) = Stop::new().context("watch for signals")?;
+    let (stopper, stop) = Stop::new(config.shutdown_timeout).context("watch for signals")?;
     listener.listen(|_| {}, move || stopper.stop())?;
     let [engine_socket, builder_socket, front_socket] = watch(sockets)?;
     let host = open_host(&config).await?;
     let bridge = host.bridge.clone();
     let mut serving = JoinSet::new();
 
+    let (builder_stopper, builder_stop) = Stop::by_hand(config.shutdown_timeout);
     let builder = match config.has(Role::Builder) {
         true => Some(open_builder(&config, host.clone()).await?),
         false => None,
     };
     if let Some(builder) = &builder {
         for socket in [builder_socket, front_socket] {
-            let (router, stop) = (builder.router(), stop.clone());
-            let grace = config.shutdown_timeout;
+            let (router, stop) = (builder.router(), builder_stop.clone());
             serving.spawn(async move {
-                http_server::serve(socket, router, stop.stopped(), grace).await;
+                http_server::serve(socket, router, stop.stopped()).await;
                 Ok(())
             });
         }
@@ -91,31 +91,27 @@ async fn run(
             .context("reconcile the network")?;
     }
     teller.tell(&FromChild::Ready);
-    stop.stopped().await;
-    let deadline = tokio::time::Instant::now() + config.shutdown_timeout;
+    let grace = stop.stopped().await;
+    let deadline = tokio::time::Instant::now() + grace;
     if let Some(builder) = builder {
         // The other half is for what it then has to interrupt and clean up.
-        builder.shutdown(config.shutdown_timeout / 2).await;
+        // Meanwhile it answers: no to new builds, yes to who asks how others do.
+        builder.shutdown(grace / 2).await;
     }
+    builder_stopper.stop_within(deadline.saturating_duration_since(tokio::time::Instant::now()));
+    let mut outcome = Ok(());
+    // Each bounds itself.
+    while let Some(ended) = serving.join_next().await {
+        outcome = outcome.and(ended.context("a server task failed").flatten());
+    }
+    teller.tell(&FromChild::Drained);
     if let Some(engine) = engine {
         engine.shutdown().await;
     }
     if let Some(bridge) = host_bridge {
         release(bridge, config.cgroup_parent).await;
     }
-    let drained = tokio::time::timeout_at(deadline, async {
-        while let Some(ended) = serving.join_next().await {
-            ended.context("a server task failed")??;
-        }
-        anyhow::Ok(())
-    });
-    match drained.await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            tracing::warn!("some requests did not finish in time");
-            Ok(())
-        }
-    }
+    outcome
 }
 
 /// Takes the bridge with its rules and the parent cgroup away when no

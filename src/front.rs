@@ -61,7 +61,7 @@ async fn run(
         .set_nonblocking(true)
         .context("set the listening socket non-blocking")?;
     let socket = TcpListener::from_std(socket).context("watch the listening socket")?;
-    let (stopper, stop) = Stop::new().context("watch for signals")?;
+    let (stopper, stop) = Stop::new(config.shutdown_timeout).context("watch for signals")?;
     let readiness = Readiness::new(&config);
     let mut app = Router::new();
     let mut registry = None;
@@ -84,14 +84,19 @@ async fn run(
     app = app.merge(health::router(readiness.clone(), registry.clone()));
     app = app.route("/", get(health::greeting));
 
-    let heard = readiness.clone();
-    listener.listen(
-        move |ToChild::EngineReady(ready)| heard.engine_is(ready),
-        move || stopper.stop(),
-    )?;
+    let (heard, told) = (readiness.clone(), stopper.clone());
+    let mut answers = teller.another()?;
+    let hear = move |message| match message {
+        ToChild::EngineReady(ready) => {
+            heard.engine_is(ready);
+            answers.tell(&FromChild::Heard(ready));
+        }
+        ToChild::Stop { within } => told.stop_within(within),
+    };
+    listener.listen(hear, move || stopper.stop())?;
     readiness.front_is_ready();
     teller.tell(&FromChild::Ready);
-    http_server::serve(socket, app, stop.stopped(), config.shutdown_timeout).await;
+    http_server::serve(socket, app, stop.stopped()).await;
     if let Some(registry) = registry {
         registry.shutdown().await;
     }

@@ -1,7 +1,7 @@
 //! The accept loop of the front and of the builder's sockets: HTTP/1.1 and
 //! HTTP/2 on one listener, bounded headers in time, drained at the end.
 
-use std::{convert::Infallible, future::Future, io, time::Duration};
+use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper_util::{
@@ -12,7 +12,9 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
+    sync::watch,
 };
+use tokio_util::sync::CancellationToken;
 
 /// A client that has not sent its headers after this long is dropped.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -46,14 +48,9 @@ impl Accept for UnixListener {
     }
 }
 
-/// Serves until `stop` resolves, then lets running requests finish for at most
-/// `grace`.
-pub async fn serve<L: Accept>(
-    listener: L,
-    router: Router,
-    stop: impl Future<Output = ()>,
-    grace: Duration,
-) {
+/// Serves until `stop` resolves to the time that running requests get to
+/// finish; those that take longer are dropped with their connections.
+pub async fn serve<L: Accept>(listener: L, router: Router, stop: impl Future<Output = Duration>) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -65,11 +62,12 @@ pub async fn serve<L: Accept>(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
     let connections = GracefulShutdown::new();
+    let given_up = CancellationToken::new();
     let mut stop = std::pin::pin!(stop);
-    loop {
+    let grace = loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = &mut stop => break,
+            grace = &mut stop => break grace,
         };
         match accepted {
             Ok(stream) => {
@@ -78,8 +76,11 @@ pub async fn serve<L: Accept>(
                     .serve_connection_with_upgrades(TokioIo::new(stream), service)
                     .into_owned();
                 let connection = connections.watch(connection);
+                let given_up = given_up.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = connection.await {
+                    // What is dropped lets go of what its request held.
+                    let ended = given_up.run_until_cancelled(connection).await;
+                    if let Some(Err(error)) = ended {
                         tracing::debug!("connection ended: {error}");
                     }
                 });
@@ -90,12 +91,13 @@ pub async fn serve<L: Accept>(
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-    }
+    };
     if tokio::time::timeout(grace, connections.shutdown())
         .await
         .is_err()
     {
         tracing::warn!("some requests did not finish within {grace:?}");
+        given_up.cancel();
     }
 }
 
@@ -115,27 +117,52 @@ fn into_service(
     })
 }
 
-/// Resolves when the process is told to stop: by SIGTERM, SIGINT or a
-/// supervisor that is gone.
+/// Resolves when the process is told to stop: by SIGTERM, SIGINT, or a
+/// supervisor that says so or is gone. The value is the time that running
+/// requests get to finish.
 #[derive(Clone, Debug)]
-pub struct Stop(tokio::sync::watch::Receiver<bool>);
+pub struct Stop {
+    told: watch::Receiver<Option<Duration>>,
+    grace: Duration,
+}
 
 /// Triggers its [`Stop`]s.
 #[derive(Clone, Debug)]
-pub struct StopSender(std::sync::Arc<tokio::sync::watch::Sender<bool>>);
+pub struct StopSender {
+    told: Arc<watch::Sender<Option<Duration>>>,
+    grace: Duration,
+}
 
 impl StopSender {
     pub fn stop(&self) {
-        self.0.send_replace(true);
+        self.stop_within(self.grace);
+    }
+
+    /// The first word counts.
+    pub fn stop_within(&self, grace: Duration) {
+        self.told.send_if_modified(|told| {
+            let first = told.is_none();
+            told.get_or_insert(grace);
+            first
+        });
     }
 }
 
 impl Stop {
-    /// Watches the signals of this process; needs a runtime.
-    pub fn new() -> io::Result<(StopSender, Self)> {
+    /// One that its sender alone triggers.
+    pub fn by_hand(grace: Duration) -> (StopSender, Self) {
+        let (sender, told) = watch::channel(None);
+        let sender = StopSender {
+            told: Arc::new(sender),
+            grace,
+        };
+        (sender, Self { told, grace })
+    }
+
+    /// Watches the signals of this process, which give `grace`; needs a runtime.
+    pub fn new(grace: Duration) -> io::Result<(StopSender, Self)> {
         use tokio::signal::unix::{SignalKind, signal};
-        let (sender, receiver) = tokio::sync::watch::channel(false);
-        let sender = StopSender(std::sync::Arc::new(sender));
+        let (sender, stop) = Self::by_hand(grace);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let on_signal = sender.clone();
@@ -146,11 +173,12 @@ impl Stop {
             }
             on_signal.stop();
         });
-        Ok((sender, Self(receiver)))
+        Ok((sender, stop))
     }
 
-    pub async fn stopped(mut self) {
+    pub async fn stopped(mut self) -> Duration {
         // A sender that is gone means that nothing is left to serve for.
-        let _ = self.0.wait_for(|stop| *stop).await;
+        let told = self.told.wait_for(Option::is_some).await;
+        told.ok().and_then(|told| *told).unwrap_or(self.grace)
     }
 }

@@ -146,6 +146,8 @@ pub struct Supervisor {
     config: Config,
     children: Vec<Child>,
     said: mpsc::Sender<(Pid, FromChild)>,
+    /// What the front knows of the engine process.
+    front_heard: Option<bool>,
 }
 
 /// Runs the tree until SIGTERM, SIGINT or SIGHUP.
@@ -174,6 +176,7 @@ pub async fn run(
         config,
         children: Vec::new(),
         said,
+        front_heard: None,
     };
     for plan in plans {
         let state = supervisor.spawn(&plan)?;
@@ -218,6 +221,18 @@ pub async fn run(
                 supervisor.now_serving(pid);
                 Ok(())
             }
+            Action::Said {
+                message: FromChild::Heard(serves),
+                ..
+            } => {
+                supervisor.front_heard = Some(serves);
+                Ok(())
+            }
+            // Somebody stopped this child alone; its end is seen.
+            Action::Said {
+                message: FromChild::Drained,
+                ..
+            } => Ok(()),
             Action::ChildrenEnded => supervisor.reap(announced),
             Action::Due => {
                 supervisor.restart_due();
@@ -226,11 +241,13 @@ pub async fn run(
             Action::Stop => break,
         };
         if let Err(error) = outcome {
-            supervisor.stop(&mut ended, &mut stops).await;
+            supervisor
+                .stop(&mut heard, &mut ended, &mut stops, &mut notice)
+                .await;
             tell_passwords(heard, &mut notice).await;
             return Err(error);
         }
-        if !announced && supervisor.children.iter().all(Child::is_serving) {
+        if !announced && supervisor.is_ready() {
             announced = true;
             notice(Notice::Ready);
         }
@@ -240,7 +257,9 @@ pub async fn run(
         "stopping: requests get {:?} to finish",
         supervisor.config.shutdown_timeout
     );
-    supervisor.stop(&mut ended, &mut stops).await;
+    supervisor
+        .stop(&mut heard, &mut ended, &mut stops, &mut notice)
+        .await;
     tell_passwords(heard, &mut notice).await;
     Ok(())
 }
@@ -369,16 +388,22 @@ impl Supervisor {
                 other => other,
             };
         }
-        self.tell_front();
+        self.tell_front(self.engine_serves());
+    }
+
+    /// Every part serves, and the front says so.
+    fn is_ready(&self) -> bool {
+        self.front_heard == Some(true) && self.children.iter().all(Child::is_serving)
+    }
+
+    fn engine_serves(&self) -> bool {
+        let mut children = self.children.iter();
+        let engine = children.find(|child| child.plan.part == Part::Engine);
+        engine.is_none_or(Child::is_serving)
     }
 
     /// Tells the front whether the engine process serves.
-    fn tell_front(&self) {
-        let engine = self
-            .children
-            .iter()
-            .find(|child| child.plan.part == Part::Engine);
-        let ready = engine.is_none_or(Child::is_serving);
+    fn tell_front(&self, ready: bool) {
         for child in self
             .children
             .iter()
@@ -431,7 +456,7 @@ impl Supervisor {
             child.state = State::Waiting {
                 until: tokio::time::Instant::now() + child.delay,
             };
-            self.tell_front();
+            self.tell_front(self.engine_serves());
         }
         Ok(())
     }
@@ -486,21 +511,40 @@ impl Supervisor {
         }
     }
 
-    /// SIGTERM to all, then SIGKILL to whoever is left after the deadline or a
-    /// second signal.
-    async fn stop(mut self, ended: &mut UnixSignal, stops: &mut [UnixSignal]) {
-        self.signal_all(Signal::TERM);
-        let grace = self.config.shutdown_timeout + CLEANUP_TIME;
-        let deadline = tokio::time::Instant::now() + grace;
+    /// Lets the children end: first the engine process, while the front still
+    /// takes what its builds push; then the front. Whoever is left after the
+    /// deadline or a second signal gets SIGKILL.
+    async fn stop(
+        mut self,
+        heard: &mut mpsc::Receiver<(Pid, FromChild)>,
+        ended: &mut UnixSignal,
+        stops: &mut [UnixSignal],
+        notice: &mut impl FnMut(Notice),
+    ) {
+        let begin = tokio::time::Instant::now();
+        let timeout = self.config.shutdown_timeout;
+        let in_order = async {
+            self.signal(Part::Engine, Signal::TERM);
+            // Whoever balances load sends new requests elsewhere.
+            self.tell_front(false);
+            // Builds that take longer are put back into their queue.
+            let latest = begin + timeout / 2;
+            self.wait_for_engine(heard, ended, latest, notice).await;
+            self.stop_front(timeout.saturating_sub(begin.elapsed()));
+            let deadline = begin + timeout + CLEANUP_TIME;
+            self.wait_for_all(ended, deadline).await;
+        };
         tokio::select! {
-            () = self.wait_for_all(ended, deadline) => {}
+            () = in_order => {}
             () = asked_to_stop(stops) => {}
         }
         if self.children.is_empty() {
             return;
         }
         tracing::warn!("some parts did not stop in time: killing them");
-        self.signal_all(Signal::KILL);
+        for part in [Part::Engine, Part::Front] {
+            self.signal(part, Signal::KILL);
+        }
         self.wait_for_all(ended, tokio::time::Instant::now() + DEATH_TIME)
             .await;
         for child in &self.children {
@@ -509,13 +553,59 @@ impl Supervisor {
         }
     }
 
+    /// Waits until nothing in the engine process needs the front any more.
+    async fn wait_for_engine(
+        &mut self,
+        heard: &mut mpsc::Receiver<(Pid, FromChild)>,
+        ended: &mut UnixSignal,
+        latest: tokio::time::Instant,
+        notice: &mut impl FnMut(Notice),
+    ) {
+        loop {
+            self.collect_ended();
+            let engine = |child: &Child| child.plan.part == Part::Engine;
+            if !self.children.iter().any(engine) {
+                return;
+            }
+            tokio::select! {
+                Some((_, message)) = heard.recv() => match message {
+                    FromChild::AdminPassword(password) => notice(Notice::AdminPassword(password)),
+                    FromChild::Drained => return,
+                    FromChild::Ready | FromChild::Heard(_) | FromChild::Failed(_) => {}
+                },
+                _ = ended.recv() => {}
+                () = tokio::time::sleep_until(latest) => return,
+            }
+        }
+    }
+
+    fn stop_front(&self, within: Duration) {
+        let fronts = self.children.iter();
+        for child in fronts.filter(|child| child.plan.part == Part::Front) {
+            let told = match &child.state {
+                State::Serving { channel, .. } => {
+                    let mut channel = channel;
+                    channel::write_line(&mut channel, &ToChild::Stop { within }).is_ok()
+                }
+                _ => false,
+            };
+            if !told {
+                self.signal(Part::Front, Signal::TERM);
+            }
+        }
+    }
+
+    fn collect_ended(&mut self) {
+        while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {
+            self.children.retain(|child| child.pid() != Some(pid));
+        }
+        self.children.retain(|child| child.pid().is_some());
+    }
+
     /// Collects ended children until none is left or `deadline` has come.
     async fn wait_for_all(&mut self, ended: &mut UnixSignal, deadline: tokio::time::Instant) {
         loop {
-            while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {
-                self.children.retain(|child| child.pid() != Some(pid));
-            }
-            self.children.retain(|child| child.pid().is_some());
+            self.collect_ended();
             if self.children.is_empty() {
                 return;
             }
@@ -526,8 +616,10 @@ impl Supervisor {
         }
     }
 
-    fn signal_all(&self, signal: Signal) {
-        for pid in self.children.iter().filter_map(Child::pid) {
+    fn signal(&self, part: Part, signal: Signal) {
+        let children = self.children.iter();
+        let of_part = children.filter(|child| child.plan.part == part);
+        for pid in of_part.filter_map(Child::pid) {
             // It may have ended in the meantime.
             let _ = kill_process(pid, signal);
         }

@@ -52,6 +52,8 @@ const UPLOADS_MAX: usize = 32;
 /// Starts of one build before a restart of the process gives up on it: the
 /// build may be what brings the process down.
 const ATTEMPTS_MAX: i64 = 3;
+/// How long followers get to read the last events when the service ends.
+const LAST_WORDS_TIME: Duration = Duration::from_secs(1);
 /// How long a cancel request waits for the build to end before it answers.
 const CANCEL_WAIT: Duration = Duration::from_secs(5);
 
@@ -93,6 +95,9 @@ struct Inner {
     draining: CancellationToken,
     /// Running builds go back to the queue.
     interrupt: CancellationToken,
+    /// Nothing more is recorded: followers read what there is and end.
+    silent: CancellationToken,
+    followers: TaskTracker,
 }
 
 /// A request for a build, checked.
@@ -138,6 +143,8 @@ impl Builder {
             workers: TaskTracker::new(),
             draining: CancellationToken::new(),
             interrupt: CancellationToken::new(),
+            silent: CancellationToken::new(),
+            followers: TaskTracker::new(),
         }));
         builder.recover().await?;
         let unended: HashSet<String> = builder.0.db.system_unended().await?.into_iter().collect();
@@ -159,13 +166,19 @@ impl Builder {
     /// any build runs on this host.
     pub async fn shutdown(&self, deadline: Duration) {
         self.0.draining.cancel();
-        if tokio::time::timeout(deadline, self.0.workers.wait())
-            .await
-            .is_err()
-        {
+        let idle = async {
+            self.0.workers.wait().await;
+            // What is being sent is still taken; a later start builds it.
+            let _ = self.0.uploads.acquire_many(UPLOADS_MAX as u32).await;
+        };
+        if tokio::time::timeout(deadline, idle).await.is_err() {
             self.0.interrupt.cancel();
             self.0.workers.wait().await;
         }
+        self.0.silent.cancel();
+        self.0.followers.close();
+        // A client that does not read must not hold the end.
+        let _ = tokio::time::timeout(LAST_WORDS_TIME, self.0.followers.wait()).await;
         self.0.workshop.drain().await;
         self.0.db.close().await;
     }

@@ -130,14 +130,15 @@ impl Engine {
         Ok(Self { core })
     }
 
-    /// Serves the API until `shutdown`, then lets open requests end.
+    /// Serves the API until `shutdown` resolves to the time that open requests
+    /// then get to end.
     ///
     /// # Errors
     /// Of the listener.
     pub async fn serve(
         &self,
         listener: UnixListener,
-        shutdown: impl Future<Output = ()>,
+        shutdown: impl Future<Output = Duration>,
     ) -> io::Result<()> {
         http::serve(&self.core, listener, shutdown).await
     }

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::{Engine, EngineConfig};
 use runtime::bridge::{Bridge, BridgeConfig};
@@ -14,6 +15,9 @@ use runtime::launcher::Launcher;
 use runtime::snapshot::LayerStore;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// What open requests get to end.
+const DRAIN: Duration = Duration::from_secs(5);
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -57,6 +61,7 @@ async fn serve(arguments: &[String]) -> Result<(), Failure> {
     engine
         .serve(listener, async move {
             terminate.recv().await;
+            DRAIN
         })
         .await?;
     engine.shutdown().await;

@@ -13,6 +13,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -41,6 +42,8 @@ pub struct Start {
 pub enum ToChild {
     /// The engine process serves (or has stopped serving).
     EngineReady(bool),
+    /// End, and give running requests this long to finish.
+    Stop { within: Duration },
 }
 
 /// Lines from a child.
@@ -50,6 +53,10 @@ pub enum FromChild {
     Ready,
     /// The administrator's password, generated at this start.
     AdminPassword(String),
+    /// Has heard whether the engine process serves; readiness tells it now.
+    Heard(bool),
+    /// Told to stop, and no request or build of it needs the others any more.
+    Drained,
     Failed(String),
 }
 
@@ -83,6 +90,11 @@ pub fn write_line(writer: &mut impl Write, message: &impl Serialize) -> io::Resu
 pub struct Teller(UnixStream);
 
 impl Teller {
+    /// Another one, for another thread.
+    pub fn another(&self) -> Result<Self> {
+        self.0.try_clone().map(Self).context("clone the channel")
+    }
+
     /// Tells the supervisor something; a supervisor that is gone is noticed by
     /// [`Listener::listen`].
     pub fn tell(&mut self, message: &FromChild) {

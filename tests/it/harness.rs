@@ -25,7 +25,7 @@ use std::{
 };
 
 pub use client::{Api, StatusText};
-pub use image::{busybox_layer, push_busybox};
+pub use image::{Layer, busybox, busybox_layer, push_busybox, push_image};
 
 /// Longest time that any condition may take. Far above what is seen, so that a
 /// loaded machine does not fail a test.

@@ -7,8 +7,10 @@
 
 mod build;
 mod cli;
+mod drain;
 mod engine_kill;
 mod faults;
+mod follow_build;
 mod full_disk;
 mod harness;
 mod network;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use builder_proto::api::Event;
 use futures_util::{Stream, stream};
 use tokio::sync::watch;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Builder;
 use crate::{db::StoredEvent, solver::error::chain};
@@ -19,10 +20,12 @@ struct Follower {
     page: VecDeque<StoredEvent>,
     more: watch::Receiver<()>,
     ended: bool,
+    _counted: TaskTrackerToken,
 }
 
 /// Events of a build after sequence number `after`: those stored, then those
-/// to come. Ends after the event of an ended state. Since every event is read
+/// to come. Ends after the event of an ended state, or with the service: the
+/// client then comes back to the next one. Since every event is read
 /// from the database in order, none is missed or repeated however slow the
 /// reader is.
 pub(crate) fn events(
@@ -32,6 +35,7 @@ pub(crate) fn events(
 ) -> impl Stream<Item = StoredEvent> + Send + 'static {
     let follower = Follower {
         more: builder.live().follow(&id),
+        _counted: builder.0.followers.token(),
         builder,
         id,
         after,
@@ -48,10 +52,11 @@ impl Follower {
     async fn next(&mut self) -> Option<StoredEvent> {
         while self.page.is_empty() && !self.ended {
             self.more.mark_unchanged();
-            // In this order: when the build had ended before the page was
-            // read, an empty page is the end.
+            // In this order: when the build or the service had ended before the
+            // page was read, an empty page is the end.
+            let silent = self.builder.0.silent.is_cancelled();
             let ended = match self.builder.row(&self.id).await {
-                Ok(row) => row.state.is_ended(),
+                Ok(row) => silent || row.state.is_ended(),
                 Err(_) => true,
             };
             match self
@@ -74,7 +79,10 @@ impl Follower {
                 if ended {
                     return None;
                 }
-                self.more.changed().await.ok()?;
+                tokio::select! {
+                    changed = self.more.changed() => changed.ok()?,
+                    () = self.builder.0.silent.cancelled() => {}
+                }
             }
         }
         let stored = self.page.pop_front()?;

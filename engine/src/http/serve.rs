@@ -22,24 +22,23 @@ use crate::core::Core;
 
 /// Pause after an accept that failed, usually for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long open requests may go on after the shutdown began.
-const DRAIN: Duration = Duration::from_secs(5);
 
-/// Serves until `shutdown`, then lets open requests end.
+/// Serves until `shutdown` resolves to the time that open requests then get to
+/// end.
 ///
 /// # Errors
 /// Of the listener itself; single connections never end the loop.
 pub(crate) async fn serve(
     core: &Arc<Core>,
     listener: UnixListener,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = Duration>,
 ) -> io::Result<()> {
     let connections = TaskTracker::new();
     let closing = CancellationToken::new();
     let mut shutdown = pin!(shutdown);
-    loop {
+    let grace = loop {
         tokio::select! {
-            () = &mut shutdown => break,
+            grace = &mut shutdown => break grace,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(connection(Arc::clone(core), stream, closing.clone()));
@@ -50,11 +49,11 @@ pub(crate) async fn serve(
                 }
             },
         }
-    }
+    };
     closing.cancel();
     core.closing.cancel();
     connections.close();
-    let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
+    let _ = tokio::time::timeout(grace, connections.wait()).await;
     Ok(())
 }
 

@@ -52,19 +52,63 @@ pub fn busybox_layer() -> Vec<u8> {
     output.stdout
 }
 
-/// Pushes busybox under `name` (`repository:tag`) by plain HTTP requests.
-pub fn push_busybox(server: &Carrack, name: &str) -> String {
+/// A layer of an image.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    diff_id: Digest,
+    digest: Digest,
+    size_bytes: u64,
+    media_type: String,
+    /// `None`: the registry has it already.
+    blob: Option<Vec<u8>>,
+}
+
+impl Layer {
+    pub fn gzip(diff_id: Digest, blob: Vec<u8>) -> Self {
+        let (digest, size) = (Digest::sha256(&blob), blob.len() as u64);
+        Self {
+            blob: Some(blob),
+            ..Self::pushed(diff_id, digest, size, "+gzip")
+        }
+    }
+
+    /// One whose blob was pushed to the repository before; `compression` is
+    /// the end of its media type.
+    pub fn pushed(diff_id: Digest, digest: Digest, size_bytes: u64, compression: &str) -> Self {
+        Self {
+            diff_id,
+            digest,
+            size_bytes,
+            media_type: format!("application/vnd.oci.image.layer.v1.tar{compression}"),
+            blob: None,
+        }
+    }
+}
+
+/// A layer with busybox.
+pub fn busybox() -> Layer {
     let layer = busybox_layer();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(&layer).unwrap();
-    let compressed = encoder.finish().unwrap();
+    Layer::gzip(Digest::sha256(&layer), encoder.finish().unwrap())
+}
+
+/// Pushes busybox under `name` (`repository:tag`) by plain HTTP requests.
+pub fn push_busybox(server: &Carrack, name: &str) -> String {
+    push_image(server, name, &[busybox()])
+}
+
+/// Pushes an image of these layers, the lowest first, under `name`.
+pub fn push_image(server: &Carrack, name: &str, layers: &[Layer]) -> String {
+    let diff_ids: Vec<_> = layers.iter().map(|layer| &layer.diff_id).collect();
     let config = json!({
         "architecture": oci::Platform::host().architecture,
         "os": "linux",
         "config": { "Cmd": ["sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
-        "rootfs": { "type": "layers", "diff_ids": [Digest::sha256(&layer)] },
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
     });
     let config = config.to_string().into_bytes();
+    let descriptor = |layer: &Layer| json!({ "mediaType": layer.media_type, "digest": layer.digest, "size": layer.size_bytes });
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -72,14 +116,13 @@ pub fn push_busybox(server: &Carrack, name: &str) -> String {
             "mediaType": "application/vnd.oci.image.config.v1+json",
             "digest": Digest::sha256(&config), "size": config.len(),
         },
-        "layers": [{
-            "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-            "digest": Digest::sha256(&compressed), "size": compressed.len(),
-        }],
+        "layers": layers.iter().map(descriptor).collect::<Vec<_>>(),
     });
     let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
     let registry = server.api().registry(repository);
-    registry.push_blob(&compressed);
+    for blob in layers.iter().filter_map(|layer| layer.blob.as_ref()) {
+        registry.push_blob(blob);
+    }
     registry.push_blob(&config);
     registry.push_manifest(tag, manifest.to_string().as_bytes());
     server.image(&format!("{repository}:{tag}"))
