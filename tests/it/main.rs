@@ -13,6 +13,8 @@ mod faults;
 mod follow_build;
 mod full_disk;
 mod harness;
+mod hostile;
+mod memory;
 mod network;
 mod push_pull;
 mod registry_kill;

@@ -1,9 +1,13 @@
 //! The bridge network of whole instances: what has to go on working when the
 //! daemon dies, the firewall is reloaded, or another instance lives next door.
 
-use std::process::Command;
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+};
 
-use crate::harness::{Api, Carrack, output, push_busybox, run, signal, wait_for};
+use crate::build::{context, finish, submit};
+use crate::harness::{Api, Carrack, Site, output, push_busybox, run, signal, wait_for};
 
 /// A shell line that serves one page for ever.
 const SERVER: &str = "while :; do printf 'HTTP/1.0 200 OK\\r\\n\\r\\npage' | nc -l -p 80; done";
@@ -130,4 +134,93 @@ fn ended_containers_give_their_ports_back() {
     run(&mut server.docker(&["start", "short"]));
     run(&mut server.docker(&["wait", "short"]));
     run(&mut server.docker(&["rm", "short"]));
+}
+
+/// A host outside: a network namespace behind a link, with no way back to the
+/// containers' addresses, so that only what is masqueraded is answered.
+struct OutsideHost {
+    name: String,
+    link: String,
+    /// First three bytes of both addresses.
+    net: String,
+    answering: Option<Child>,
+}
+
+/// Answers each connection with the address that it came from.
+const ECHO: &str = "
+import socket, sys
+server = socket.create_server((sys.argv[1], 7000))
+print('listening', flush=True)
+while True:
+    connection, peer = server.accept()
+    connection.sendall(peer[0].encode() + b'\\n')
+    connection.close()
+";
+
+impl OutsideHost {
+    fn new(site: &Site) -> Self {
+        // As much this site's own as its subnet is.
+        let bytes: Vec<&str> = site.subnet.split('.').collect();
+        let mut host = Self {
+            name: format!("out-{}", site.bridge),
+            link: format!("o{}", site.bridge),
+            net: format!("198.18.{}", bytes[1]),
+            answering: None,
+        };
+        let Self {
+            name, link, net, ..
+        } = &host;
+        let ip = |line: String| run(Command::new("ip").args(line.split(' ')));
+        ip(format!("netns add {name}"));
+        ip(format!(
+            "link add {link} type veth peer name eth0 netns {name}"
+        ));
+        ip(format!("addr add {net}.1/24 dev {link}"));
+        ip(format!("link set {link} up"));
+        ip(format!("-n {name} addr add {net}.2/24 dev eth0"));
+        ip(format!("-n {name} link set eth0 up"));
+        let address = format!("{net}.2");
+        let child = Command::new("ip")
+            .args(["netns", "exec", name, "python3", "-c", ECHO, &address])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let answering = host.answering.insert(child);
+        let mut line = String::new();
+        let mut out = BufReader::new(answering.stdout.as_mut().unwrap());
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line, "listening\n");
+        host
+    }
+}
+
+impl Drop for OutsideHost {
+    fn drop(&mut self) {
+        if let Some(mut answering) = self.answering.take() {
+            let _ = answering.kill();
+            let _ = answering.wait();
+        }
+        output(Command::new("ip").args(["link", "delete", &self.link]));
+        output(Command::new("ip").args(["netns", "delete", &self.name]));
+    }
+}
+
+#[test]
+fn containers_and_builds_reach_hosts_outside_from_the_address_of_this_one() {
+    let (server, image) = start();
+    let outside = OutsideHost::new(&server.site);
+    // The host outside knows no way to the bridge: without masquerading there
+    // would be no answer.
+    let gateway = format!("{}.1", outside.net);
+    let ask = format!("nc -w 20 {}.2 7000 </dev/null", outside.net);
+    let answer = run(&mut server.docker(&["run", "--rm", &image, "sh", "-c", &ask]));
+    assert_eq!(answer, gateway);
+    let none = ["run", "--rm", "--network", "none", &image, "sh", "-c", &ask];
+    assert!(!output(&mut server.docker(&none)).status.success());
+
+    let dockerfile = format!("FROM {image}\nRUN test \"$({ask})\" = {gateway}\n");
+    let tar = context(&[("Dockerfile", &dockerfile)]);
+    let built = finish(&server, &submit(&server, "", tar));
+    assert_eq!(built["state"], "succeeded", "{built}");
 }
