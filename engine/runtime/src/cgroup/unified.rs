@@ -12,9 +12,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::{
-    CgroupError, PATIENCE, failed, is_absent, is_busy, is_gone, make_dir, read, stats, write,
-};
+use super::{CgroupError, PATIENCE, failed, is_absent, is_gone, make_dir, read, stats, write};
 
 /// Where the processes of a nested root go, as in Docker's own images of it.
 const LEAF: &str = "init";
@@ -41,22 +39,22 @@ fn hand_down(dir: &Path, may_empty: bool) {
     let list = |file: &str| read(&dir.join(file)).unwrap_or_default();
     let given = list("cgroup.subtree_control");
     let given: Vec<&str> = given.split_whitespace().collect();
-    let control = dir.join("cgroup.subtree_control");
-    for controller in list("cgroup.controllers").split_whitespace() {
-        if given.contains(&controller) {
-            continue;
-        }
-        let enable = || write(&control, &format!("+{controller}"));
-        if let Err(CgroupError::System { source, .. }) = enable()
-            && is_busy(&source)
-            && may_empty
-        {
-            for _ in 0..ROUNDS {
-                if empty(dir).is_err() || enable().is_ok() {
-                    break;
-                }
+    let offered = list("cgroup.controllers");
+    let missing = offered.split_whitespace().filter(|c| !given.contains(c));
+    let mut missing = missing.peekable();
+    // Before the first one: some controllers can be given by a group that holds
+    // processes, but that makes a group of threads of it, where no container
+    // can be. The root of all groups has no type and may hold processes.
+    if missing.peek().is_some() && may_empty && dir.join("cgroup.type").exists() {
+        for _ in 0..ROUNDS {
+            if list("cgroup.procs").is_empty() || empty(dir).is_err() {
+                break;
             }
         }
+    }
+    let control = dir.join("cgroup.subtree_control");
+    for controller in missing {
+        let _ = write(&control, &format!("+{controller}"));
     }
 }
 
