@@ -31,8 +31,9 @@ pub fn launcher_main() -> ! {
 }
 
 fn serve() -> std::io::Result<()> {
+    // What whoever started the daemon left open is nobody's here.
+    sys::process::close_inherited()?;
     let mut control = Some(take_stdin()?);
-    sys::process::cloexec_from(3)?;
     sys::signal::reset_all();
     sys::signal::ignore_group_signals();
     sys::signal::ignore_children();

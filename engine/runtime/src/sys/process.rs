@@ -172,21 +172,13 @@ pub(crate) fn keep_only(kept: BorrowedFd<'_>, body: impl FnOnce(io::Result<()>) 
     exit(run_guarded(|| body(closed)))
 }
 
-/// Marks every descriptor from `first` up close-on-exec.
-pub(crate) fn cloexec_from(first: u32) -> io::Result<()> {
-    // SAFETY: only a flag of descriptors changes; none is closed.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+/// Closes all descriptors above 2. Only for the start of a process, which has
+/// opened none itself.
+pub(crate) fn close_inherited() -> io::Result<()> {
+    // SAFETY: the caller vouches that nothing in this process owns one.
+    match unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
