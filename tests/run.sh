@@ -72,6 +72,7 @@ export PATH
 part "format, lints, licences" tests/lint.sh
 # One selection of packages, so that dependencies are built once, with one set of features.
 cargo_tests "tests" --workspace --lib --bins --tests
+part "containers on Debian's kernel and cgroup v2" tests/guest.sh
 
 echo
 echo "$passed passed, $failed failed"

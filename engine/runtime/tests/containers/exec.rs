@@ -5,7 +5,7 @@ use runtime::launcher::LaunchError;
 use runtime::monitor::{ExitStatus, Monitor, MonitorReader, MonitorWriter, exec_state_dir};
 use runtime::spec::{Capabilities, ContainerSpec, ProcessSpec};
 
-use crate::harness::{Host, Output, collect, compile, drain, expect_output};
+use crate::harness::{Host, Output, collect, compile, drain, expect_output, is_unified};
 
 struct Running {
     host: Host,
@@ -64,7 +64,8 @@ async fn it_joins_the_container() {
     assert_eq!(output.status.code, 9);
     assert_eq!(output.stderr, "err\n");
     assert!(output.stdout.contains("sleep 1000"), "{}", output.stdout);
-    assert!(output.stdout.contains("memory:/\n"), "{}", output.stdout);
+    let group = if is_unified() { "0::/\n" } else { "memory:/\n" };
+    assert!(output.stdout.contains(group), "{}", output.stdout);
     // Its directory goes once its end has been told.
     assert!(!exec_state_dir(&running.spec.state_dir, "e1").exists());
     running.stop().await;

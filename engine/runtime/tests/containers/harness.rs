@@ -217,6 +217,11 @@ impl Drop for Host {
     }
 }
 
+/// Whether this thread sees cgroup v2 alone.
+pub(crate) fn is_unified() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
 /// Places where a hierarchy can be mounted, in this thread's view.
 fn hierarchies() -> Vec<PathBuf> {
     let root = PathBuf::from("/sys/fs/cgroup");
