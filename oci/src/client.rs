@@ -12,16 +12,21 @@ mod blob;
 mod challenge;
 mod error;
 mod login;
+mod patience;
 mod pull;
 mod push;
+mod source;
 mod transport;
+mod upload;
 
 use std::{sync::Arc, time::Duration};
 
 pub use auth::Credentials;
 pub use blob::{BlobReader, BlobStream};
 pub use error::ClientError;
+pub use patience::Patience;
 pub use pull::Image;
+pub use source::{BlobBytes, BlobSource, FileSource, RemoteSource};
 
 /// How a client connects.
 #[derive(Clone, Debug)]
@@ -32,6 +37,8 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// Longest silence within an answer. There is no limit on the whole transfer.
     pub progress_timeout: Duration,
+    /// How long a registry that is busy or restarting is waited for.
+    pub patience: Patience,
 }
 
 impl Default for ClientConfig {
@@ -41,6 +48,7 @@ impl Default for ClientConfig {
             plain_http: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             progress_timeout: Duration::from_secs(60),
+            patience: Patience::default(),
         }
     }
 }

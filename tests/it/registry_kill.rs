@@ -13,10 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use oci::{
     Algorithm, Descriptor, Digest, MediaType, Reference,
-    client::{Client, ClientConfig, ClientError, Credentials},
+    client::{BlobBytes, BlobSource, Client, ClientConfig, ClientError, Credentials, Patience},
 };
 use serde_json::json;
 
@@ -93,6 +93,38 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// A blob in pieces; the first one that is taken counts it as under way.
+struct Watched {
+    bytes: Bytes,
+    begun: Arc<AtomicBool>,
+    ledger: Arc<Ledger>,
+}
+
+impl Watched {
+    fn chunks(&self) -> BlobBytes {
+        let chunks: Vec<_> = self
+            .bytes
+            .chunks(100_000)
+            .map(|c| Ok(self.bytes.slice_ref(c)))
+            .collect();
+        let (begun, ledger) = (Arc::clone(&self.begun), Arc::clone(&self.ledger));
+        stream::iter(chunks)
+            .inspect(move |_| {
+                if !begun.swap(true, Ordering::SeqCst) {
+                    ledger.under_way.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+            .boxed()
+    }
+}
+
+impl BlobSource for Watched {
+    fn open(&self, offset_bytes: u64) -> BoxFuture<'_, std::io::Result<BlobBytes>> {
+        assert_eq!(offset_bytes, 0, "pushers give up at once");
+        async { Ok(self.chunks()) }.boxed()
+    }
+}
+
 fn credentials() -> Credentials {
     Credentials::Basic {
         user: "admin".to_owned(),
@@ -153,25 +185,21 @@ async fn push(
     };
     ledger.tried.lock().unwrap().push(image.clone());
     for (blob, bytes) in image.blobs.iter().zip([config, layer]) {
-        let chunks: Vec<_> = bytes
-            .chunks(100_000)
-            .map(|c| Ok(bytes.slice_ref(c)))
-            .collect();
         let begun = Arc::new(AtomicBool::new(false));
         let mut blob_under_way = UnderWay {
             ledger,
             begun: Arc::clone(&begun),
             answered: false,
         };
-        let counter = Arc::clone(ledger);
-        let body = futures_util::stream::iter(chunks).inspect(move |_| {
-            if !begun.swap(true, Ordering::SeqCst) {
-                counter.under_way.fetch_add(1, Ordering::SeqCst);
-            }
-        });
+        let body = Watched {
+            bytes,
+            begun,
+            ledger: Arc::clone(ledger),
+        };
         let login = credentials();
         match noise.below(2) {
             0 => {
+                let body = body.chunks();
                 let (digest, _) = client
                     .push_blob_streamed(reference, Algorithm::Sha256, body, &login)
                     .await?;
@@ -179,7 +207,7 @@ async fn push(
             }
             _ => {
                 client
-                    .push_blob(reference, &blob.digest, blob.size, body, &login)
+                    .push_blob(reference, &blob.digest, blob.size, &body, &login)
                     .await?;
             }
         }
@@ -308,11 +336,17 @@ fn thirty_kills_during_concurrent_pushes_lose_nothing() {
         .unwrap();
     let _inside = runtime.enter();
     let client = Client::new(ClientConfig::default()).unwrap();
+    // What is cut must stay cut: pushers are told at once.
+    let hasty = Client::new(ClientConfig {
+        patience: Patience::NONE,
+        ..ClientConfig::default()
+    })
+    .unwrap();
     let ledger = Arc::new(Ledger::default());
     let pushers: Vec<_> = (0..PUSHERS)
         .map(|pusher| {
             let address = server.address().to_owned();
-            let work = push_until_stopped(Arc::clone(&ledger), client.clone(), address, pusher);
+            let work = push_until_stopped(Arc::clone(&ledger), hasty.clone(), address, pusher);
             runtime.spawn(work)
         })
         .collect();

@@ -1,22 +1,19 @@
 //! Sending an image to registries: what they lack, the manifest last.
 
-use std::{collections::BTreeMap, io};
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::try_join_all, stream};
 use oci::{
     Descriptor, Reference,
-    client::{ClientError, Credentials},
+    client::{BlobSource, ClientError, Credentials, FileSource, RemoteSource},
 };
-use tokio_util::{io::ReaderStream, sync::CancellationToken};
+use tokio_util::sync::CancellationToken;
 
 use super::{Exported, Exporter, LayerExport};
 use crate::solver::{OpError, StepUpdate, executor::Progress};
 
 /// Blobs that are sent to one repository at once.
 const UPLOADS_MAX: usize = 4;
-/// Bytes read from a blob at once.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 impl Exporter {
     /// Pushes an image under every tag, all registries side by side: first
@@ -111,13 +108,12 @@ impl Exporter {
         if there.map_err(|error| failed(repository, &error))? {
             return Ok(());
         }
-        let body = stream::iter([Ok(image.config.clone())]);
         self.client
             .push_blob(
                 repository,
                 digest,
                 image.config.len() as u64,
-                body,
+                &image.config,
                 credentials,
             )
             .await
@@ -156,8 +152,8 @@ impl Exporter {
                 let file = tokio::fs::File::open(self.path(&descriptor.digest))
                     .await
                     .map_err(|error| OpError::host("read an exported layer", &error))?;
-                let body = ReaderStream::with_capacity(file, CHUNK_BYTES);
-                let sent = self.send(repository, descriptor, body, credentials).await;
+                let file = FileSource::from(file.into_std().await);
+                let sent = self.send(repository, descriptor, &file, credentials).await;
                 if matches!(sent, Err(ClientError::Rejected { .. })) {
                     // Our copy may be damaged: the next build makes it anew.
                     self.db.system_forget_blob(&descriptor.digest).await?;
@@ -181,14 +177,17 @@ impl Exporter {
                         true => credentials,
                         false => &Credentials::Anonymous,
                     };
-                    let body = self
-                        .client
-                        .blob(&origin, descriptor, pull)
-                        .await
-                        .map_err(|error| failed(&origin, &error))?
-                        .map_err(io::Error::other);
-                    let sent = self.send(repository, descriptor, body, credentials).await;
-                    sent.map_err(fail)?;
+                    let remote = RemoteSource {
+                        client: self.client.clone(),
+                        repository: origin.clone(),
+                        blob: descriptor.clone(),
+                        credentials: pull.clone(),
+                    };
+                    let sent = self.send(repository, descriptor, &remote, credentials);
+                    sent.await.map_err(|error| match &error {
+                        ClientError::Source(_) => failed(&origin, &error),
+                        _ => fail(error),
+                    })?;
                 }
             }
         }
@@ -200,7 +199,7 @@ impl Exporter {
         &self,
         repository: &Reference,
         descriptor: &Descriptor,
-        body: impl futures_util::Stream<Item = io::Result<Bytes>> + Send + 'static,
+        source: &dyn BlobSource,
         credentials: &Credentials,
     ) -> Result<(), ClientError> {
         self.client
@@ -208,7 +207,7 @@ impl Exporter {
                 repository,
                 &descriptor.digest,
                 descriptor.size,
-                body,
+                source,
                 credentials,
             )
             .await

@@ -115,6 +115,11 @@ impl Meter {
         }
     }
 
+    /// What a transfer that goes on has already.
+    pub(crate) fn start_at(&mut self, bytes: u64) {
+        self.current = bytes;
+    }
+
     pub(crate) fn add(&mut self, bytes: usize) {
         self.current += bytes as u64;
         let now = Instant::now();

@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine_api::PushResult;
-use futures_util::TryStreamExt as _;
-use oci::client::{ClientError, Credentials};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
+use oci::client::{BlobBytes, BlobSource, ClientError, Credentials, FileSource, RemoteSource};
 use oci::layer::Compression;
 use oci::{Descriptor, Digest, ImageManifest, MediaType, Reference};
-use tokio_util::io::ReaderStream;
 
 use super::archive;
 use super::progress::{Meter, Sink};
@@ -26,9 +26,6 @@ use crate::blocking::blocking;
 use crate::core::Core;
 use crate::error::{EngineError, Result, chain};
 use crate::scratch::Scratch;
-
-/// Read at once from a layer that was packed again.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 /// One push: where to, as whom, and who hears of it.
 #[derive(Debug)]
@@ -142,10 +139,19 @@ impl Push<'_> {
             } else {
                 &Credentials::Anonymous
             };
-            if let Ok(stream) = client.blob(&source, layer, read_as).await {
-                self.send(layer, stream.map_err(std::io::Error::other))
-                    .await?;
-                return Ok((layer.clone(), "Pushed"));
+            let remote = RemoteSource {
+                client: client.clone(),
+                repository: source,
+                blob: layer.clone(),
+                credentials: read_as.clone(),
+            };
+            match self.send(layer, remote).await {
+                Ok(()) => return Ok((layer.clone(), "Pushed")),
+                // The next one may have it.
+                Err(ClientError::Source(error)) => {
+                    tracing::debug!(%error, blob.digest = %layer.digest, "a layer cannot be read");
+                }
+                Err(error) => return Err(push_error(error)),
             }
         }
         self.pack_again(layer, diff_id).await
@@ -190,9 +196,9 @@ impl Push<'_> {
         if has.map_err(push_error)? {
             return Ok((descriptor, "Layer already exists"));
         }
-        let file = tokio::fs::File::from_std(file);
-        self.send(&descriptor, ReaderStream::with_capacity(file, CHUNK_BYTES))
-            .await?;
+        self.send(&descriptor, FileSource::from(file))
+            .await
+            .map_err(push_error)?;
         Ok((descriptor, "Pushed"))
     }
 
@@ -205,32 +211,56 @@ impl Push<'_> {
             return Ok(());
         }
         let bytes = Bytes::from(self.image.row.config.clone());
-        let body = futures_util::stream::iter([Ok::<_, std::io::Error>(bytes)]);
-        let (digest, size) = (&config.digest, self.image.row.config.len() as u64);
+        let (digest, size) = (&config.digest, bytes.len() as u64);
         client
-            .push_blob(self.reference, digest, size, body, self.credentials)
+            .push_blob(self.reference, digest, size, &bytes, self.credentials)
             .await
             .map_err(push_error)
     }
 
-    async fn send<S>(&self, layer: &Descriptor, body: S) -> Result<()>
-    where
-        S: futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static,
-    {
-        let id = short(&layer.digest);
-        let mut meter = Meter::new(self.sink.clone(), "Pushing", &id, layer.size);
-        let body = body.inspect_ok(move |chunk| meter.add(chunk.len()));
-        self.core
-            .registry
+    async fn send(
+        &self,
+        layer: &Descriptor,
+        source: impl BlobSource,
+    ) -> std::result::Result<(), ClientError> {
+        let metered = Metered {
+            source,
+            sink: self.sink,
+            layer,
+        };
+        let (client, size) = (&self.core.registry, layer.size);
+        client
             .push_blob(
                 self.reference,
                 &layer.digest,
-                layer.size,
-                body,
+                size,
+                &metered,
                 self.credentials,
             )
             .await
-            .map_err(push_error)
+    }
+}
+
+/// A layer whose bytes are reported as they are sent.
+struct Metered<'a, S> {
+    source: S,
+    sink: &'a Sink,
+    layer: &'a Descriptor,
+}
+
+impl<S: BlobSource> BlobSource for Metered<'_, S> {
+    fn open(&self, offset_bytes: u64) -> BoxFuture<'_, std::io::Result<BlobBytes>> {
+        let id = short(&self.layer.digest);
+        let mut meter = Meter::new(self.sink.clone(), "Pushing", &id, self.layer.size);
+        meter.start_at(offset_bytes);
+        let opened = self.source.open(offset_bytes);
+        async move {
+            let bytes = opened.await?;
+            Ok(bytes
+                .inspect_ok(move |chunk| meter.add(chunk.len()))
+                .boxed())
+        }
+        .boxed()
     }
 }
 

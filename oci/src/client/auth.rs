@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::{
     challenge::{Challenge, realm_is_trusted},
     error::{ClientError, RegistryMessage, clip},
-    transport::bounded_body,
+    transport::{bounded_body, retry_after, unreachable},
 };
 
 /// Who the client is towards a registry.
@@ -294,6 +294,7 @@ impl Exchange<'_> {
 
     async fn read(&self, response: Response) -> Result<TokenBody, ClientError> {
         let status = response.status();
+        let retry_after = retry_after(&response);
         let body = bounded_body(response, TOKEN_BODY_BYTES_MAX)
             .await
             .unwrap_or_default();
@@ -307,12 +308,13 @@ impl Exchange<'_> {
             StatusCode::TOO_MANY_REQUESTS => Err(ClientError::Throttled {
                 registry: self.registry.to_owned(),
                 message: RegistryMessage::parse(&body).text("toomanyrequests"),
-                retry_after: None,
+                retry_after,
             }),
             status if status.is_server_error() => Err(ClientError::Server {
                 registry: self.registry.to_owned(),
                 status: status.as_u16(),
                 message: RegistryMessage::parse(&body).text("token server error"),
+                retry_after,
             }),
             status if status.is_client_error() => Err(ClientError::BadCredentials {
                 registry: self.registry.to_owned(),
@@ -327,10 +329,6 @@ impl Exchange<'_> {
     }
 
     fn lost(&self, realm: &Url, error: &reqwest::Error) -> ClientError {
-        ClientError::Unreachable {
-            registry: self.registry.to_owned(),
-            origin: super::transport::origin_of(realm),
-            reason: super::transport::chain(error),
-        }
+        unreachable(self.registry, realm, error)
     }
 }

@@ -16,12 +16,10 @@ use super::{
     Client,
     auth::Credentials,
     error::{ClientError, Subject},
+    patience::Tries,
     transport::{self, Call, Target},
 };
 use crate::{Descriptor, Digest, Hasher, Reference};
-
-/// Times that a broken transfer is continued from where it stopped.
-const RESUMES_MAX: u32 = 5;
 
 /// The verified bytes of a blob.
 ///
@@ -102,7 +100,9 @@ struct Transfer {
     response: Option<Response>,
     hasher: Option<Hasher>,
     received_bytes: u64,
-    resumes: u32,
+    /// Where the transfer was last continued.
+    continued_at: u64,
+    tries: Tries,
 }
 
 impl Client {
@@ -126,7 +126,8 @@ impl Client {
             response: None,
             hasher: Some(Hasher::new(descriptor.digest.algorithm())),
             received_bytes: 0,
-            resumes: 0,
+            continued_at: 0,
+            tries: self.transport.tries(),
         };
         transfer.open().await?;
         let inner = futures_util::stream::try_unfold(transfer, Transfer::next).boxed();
@@ -209,8 +210,9 @@ impl Transfer {
 
     async fn resume(&mut self, reason: &str) -> Result<(), ClientError> {
         self.response = None;
-        self.resumes += 1;
-        if self.resumes > RESUMES_MAX {
+        self.tries.moved(self.received_bytes - self.continued_at);
+        self.continued_at = self.received_bytes;
+        if !self.tries.wait(None).await {
             return Err(self.broken(reason));
         }
         tracing::debug!(
@@ -235,6 +237,7 @@ impl Transfer {
             registry: self.reference.registry().to_owned(),
             origin: self.reference.registry().to_owned(),
             reason: format!("{reason} after {} bytes", self.received_bytes),
+            passing: false,
         }
     }
 }

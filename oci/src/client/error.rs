@@ -35,6 +35,9 @@ pub enum ClientError {
         registry: String,
         origin: String,
         reason: String,
+        /// Whether asking again soon may help: a connection that broke or was
+        /// refused, not a name that is unknown or a certificate that is wrong.
+        passing: bool,
     },
     /// The registry asks to slow down.
     #[error("toomanyrequests: {registry} is limiting requests: {message}")]
@@ -64,6 +67,7 @@ pub enum ClientError {
         registry: String,
         status: u16,
         message: String,
+        retry_after: Option<Duration>,
     },
     /// An answer that the distribution-spec does not allow.
     #[error("{registry} broke the registry protocol: {reason}")]
@@ -84,7 +88,7 @@ pub enum ClientError {
         digest: Digest,
         source: serde_json::Error,
     },
-    /// The caller's own body stream failed while it was being sent.
+    /// The caller's content could not be read, before or while it was sent.
     #[error("reading the content to push failed: {0}")]
     Source(std::io::Error),
     #[error("cannot set up the HTTP client: {0}")]
@@ -99,11 +103,37 @@ impl ClientError {
 
     /// Whether the same request may succeed later without a change.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable { .. } | Self::Throttled { .. } | Self::Server { .. }
-        )
+        match self {
+            Self::Unreachable { .. } | Self::Throttled { .. } | Self::Server { .. } => true,
+            // Content that comes from another registry fails as that one does.
+            Self::Source(error) => error
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref::<Self>())
+                .is_some_and(Self::is_transient),
+            _ => false,
+        }
     }
+
+    /// Whether the same request is worth another try in a moment, and the wait
+    /// that the registry asks for.
+    pub(super) fn passing(&self) -> Option<Option<Duration>> {
+        match self {
+            Self::Unreachable { passing: true, .. } => Some(None),
+            Self::Throttled { retry_after, .. } => Some(*retry_after),
+            Self::Server {
+                status,
+                retry_after,
+                ..
+            } if is_passing(*status) => Some(*retry_after),
+            Self::Rejected { status, .. } if is_passing(*status) => Some(None),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a status speaks of the moment and not of the request.
+pub(super) fn is_passing(status: u16) -> bool {
+    matches!(status, 408 | 429 | 502 | 503 | 504)
 }
 
 /// The first entry of a registry's error body.
@@ -225,6 +255,7 @@ impl Subject<'_> {
                 registry,
                 status,
                 message: message.text("server error"),
+                retry_after,
             },
             status => ClientError::Rejected {
                 registry,

@@ -200,13 +200,19 @@ impl Client {
         credentials: &Credentials,
     ) -> Result<(Descriptor, Bytes), ClientError> {
         let call = manifest_call(Method::GET, reference);
-        let (response, _) = self.transport.send_ok(&call, credentials).await?;
-        let stated = reference
-            .digest()
-            .copied()
-            .or_else(|| header_digest(&response));
-        let media_type = media_type_of(&response);
-        let bytes = read_manifest(reference, response).await?;
+        let mut tries = self.transport.tries();
+        let (stated, media_type, bytes) = loop {
+            let (response, _) = self.transport.send_ok(&call, credentials).await?;
+            let stated = reference
+                .digest()
+                .copied()
+                .or_else(|| header_digest(&response));
+            let media_type = media_type_of(&response);
+            match read_manifest(reference, response).await {
+                Ok(bytes) => break (stated, media_type, bytes),
+                Err(error) => tries.after(error).await?,
+            }
+        };
         let digest = digest_like(stated.as_ref(), &bytes);
         if let Some(stated) = stated.filter(|stated| *stated != digest) {
             return Err(ClientError::Corrupt {
@@ -249,6 +255,7 @@ async fn read_manifest(reference: &Reference, response: Response) -> Result<Byte
             registry: reference.registry().to_owned(),
             origin: reference.registry().to_owned(),
             reason: transport::chain(&error),
+            passing: true,
         })?;
         bytes.extend_from_slice(&chunk);
         if bytes.len() > MANIFEST_BYTES_MAX {

@@ -1,7 +1,7 @@
 //! Writing to a registry: blobs first, the manifest last.
 //!
-//! A body is sent once and cannot be repeated, so each upload begins with a
-//! bodyless POST that settles authentication and yields the session.
+//! Each upload begins with a bodyless POST that settles authentication and yields
+//! the session, since a body is not sent for nothing.
 
 use std::{
     io,
@@ -10,53 +10,50 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use reqwest::{
-    Body, Method, Response, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE},
-};
+use reqwest::{Method, StatusCode, Url, header::CONTENT_TYPE};
 
 use super::{
     Client,
     auth::Credentials,
     blob::call_at,
     error::{ClientError, Subject},
+    source::BlobSource,
     transport::{self, Call},
+    upload::{Upload, send_body},
 };
 use crate::{Algorithm, Digest, Hasher, MediaType, Reference};
 
 /// Scope of every push request, so that one token serves them all.
-const ACTIONS: &str = "pull,push";
+pub(super) const ACTIONS: &str = "pull,push";
 
 impl Client {
-    /// Sends a blob of known digest and size in one PUT.
+    /// Sends a blob of known digest and size in one PUT. Where the connection
+    /// breaks or the registry is busy, it goes on as far as patience lasts.
     ///
     /// # Errors
-    /// `Denied`, `Rejected` (wrong digest or size), `Source` when `body` fails, and
-    /// the ways a registry cannot be reached. Nothing becomes visible then.
-    pub async fn push_blob<S>(
+    /// `Denied`, `Rejected` (wrong digest or size), `Source` when the content cannot
+    /// be read, and the ways a registry cannot be reached. Nothing becomes visible then.
+    pub async fn push_blob(
         &self,
         repository: &Reference,
         digest: &Digest,
         size_bytes: u64,
-        body: S,
+        source: &dyn BlobSource,
         credentials: &Credentials,
-    ) -> Result<(), ClientError>
-    where
-        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
-    {
-        let mut session = self.start_upload(repository, credentials).await?;
-        session
-            .query_pairs_mut()
-            .append_pair("digest", &digest.to_string());
-        let call = call_at(Method::PUT, &session, Subject::Push(repository), ACTIONS);
-        let response = self
-            .send_body(&call, &session, credentials, Some(size_bytes), body)
-            .await?;
-        expect_success(&call, response).await.map(drop)
+    ) -> Result<(), ClientError> {
+        let upload = Upload {
+            client: self,
+            repository,
+            digest,
+            size_bytes,
+            credentials,
+        };
+        upload.run(source).await
     }
 
     /// Sends a blob whose digest is known only at its end: POST, streamed PATCH, PUT.
-    /// Returns the digest and the size in bytes.
+    /// Returns the digest and the size in bytes. The body can be read only once, so
+    /// an upload that breaks is not repeated.
     ///
     /// # Errors
     /// As [`Client::push_blob`].
@@ -82,10 +79,7 @@ impl Client {
             })
         };
         let call = call_at(Method::PATCH, &session, Subject::Push(repository), ACTIONS);
-        let response = self
-            .send_body(&call, &session, credentials, None, hashed)
-            .await?;
-        let response = expect_success(&call, response).await?;
+        let response = send_body(self, &call, &session, credentials, hashed).await?;
         let mut session = transport::location(repository.registry(), &session, &response)?;
         let (digest, size_bytes) = {
             let seen = seen
@@ -97,7 +91,12 @@ impl Client {
             .query_pairs_mut()
             .append_pair("digest", &digest.to_string());
         let call = call_at(Method::PUT, &session, Subject::Push(repository), ACTIONS);
-        self.transport.send_ok(&call, credentials).await?;
+        match self.transport.send_ok(&call, credentials).await {
+            // A repeated request finds no session: the answer to the first was lost.
+            Err(ClientError::NotFound { .. })
+                if self.has_blob(repository, &digest, credentials).await? => {}
+            closed => drop(closed?),
+        }
         Ok((digest, size_bytes))
     }
 
@@ -180,7 +179,7 @@ impl Client {
     }
 
     /// Opens an upload session.
-    async fn start_upload(
+    pub(super) async fn start_upload(
         &self,
         repository: &Reference,
         credentials: &Credentials,
@@ -191,69 +190,10 @@ impl Client {
         transport::location(repository.registry(), &url, &response)
     }
 
-    /// Sends `body` to an upload session; `Authorization` only at the registry's origin.
-    async fn send_body<S>(
-        &self,
-        call: &Call<'_>,
-        session: &Url,
-        credentials: &Credentials,
-        size_bytes: Option<u64>,
-        body: S,
-    ) -> Result<Response, ClientError>
-    where
-        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
-    {
-        let registry = call.reference().registry();
-        let base = self.transport.base(call.reference()).await?;
-        let failed = Arc::new(Mutex::new(None::<io::Error>));
-        let watched = {
-            let failed = Arc::clone(&failed);
-            body.map(move |chunk| {
-                chunk.map_err(|error| {
-                    let kind = error.kind();
-                    if let Ok(mut failed) = failed.lock() {
-                        *failed = Some(error);
-                    }
-                    io::Error::from(kind)
-                })
-            })
-        };
-        let mut request = self
-            .transport
-            .http()
-            .request(call.method.clone(), session.clone())
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .body(Body::wrap_stream(watched));
-        if let Some(size_bytes) = size_bytes {
-            request = request.header(CONTENT_LENGTH, size_bytes);
-        }
-        if transport::same_origin(&base, session) {
-            let key = call.token_key(&base, credentials);
-            if let Some(authorization) = self.transport.authorization(&key) {
-                request = request.header(AUTHORIZATION, authorization);
-            }
-        }
-        request.send().await.map_err(|error| {
-            let source = failed.lock().ok().and_then(|mut failed| failed.take());
-            match source {
-                Some(source) => ClientError::Source(source),
-                None => transport::unreachable(registry, session, &error),
-            }
-        })
-    }
-
     fn protocol(&self, reference: &Reference, reason: &str) -> ClientError {
         ClientError::Protocol {
             registry: reference.registry().to_owned(),
             reason: reason.to_owned(),
         }
-    }
-}
-
-async fn expect_success(call: &Call<'_>, response: Response) -> Result<Response, ClientError> {
-    if response.status().is_success() {
-        Ok(response)
-    } else {
-        Err(transport::refusal(&call.subject, response).await)
     }
 }

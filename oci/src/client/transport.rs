@@ -1,10 +1,10 @@
-//! One request to a registry: scheme, authentication, retries and redirects.
+//! One request to a registry: scheme, authentication, patience and redirects.
 //!
 //! Secrets never leave the registry's origin: `Authorization` is attached by
 //! origin on every hop, redirects are followed by hand, and https never becomes
 //! http (advisories CVE-2020-15157, CVE-2026-50151).
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{collections::HashMap, io, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{
@@ -16,18 +16,18 @@ use super::{
     ClientConfig,
     auth::{self, Credentials, TokenCache, TokenKey},
     challenge,
-    error::{ClientError, RegistryMessage, Subject, clip},
+    error::{ClientError, RegistryMessage, Subject, clip, is_passing},
+    patience::Tries,
 };
 use crate::{DEFAULT_REGISTRY, Reference};
 
 /// Redirects followed for one request.
 const REDIRECTS_MAX: usize = 8;
-/// Tries of a request that has no body, before its failure is reported.
-const TRIES_MAX: u32 = 3;
 /// Error bodies are read up to here, in bytes.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
-/// A registry that asks to wait longer than this is reported instead of waited for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
+/// Connections that break without an answer to plain HTTP before TLS is tried: a
+/// server that is starting does so for a moment, some TLS servers always.
+const BROKEN_PROBES_MAX: u32 = 3;
 /// The host behind the name `docker.io`.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
@@ -113,21 +113,34 @@ impl Transport {
         let url = parse_base(registry, "http", host)?
             .join("v2/")
             .map_err(|error| protocol(registry, error))?;
-        let scheme = match self.http.get(url.clone()).send().await {
-            // A TLS server answers plain HTTP with 400 or with bytes that are not HTTP.
-            Ok(response) if response.status() == StatusCode::BAD_REQUEST => "https",
-            Ok(_) => "http",
-            Err(error) if error.is_connect() || error.is_timeout() => {
-                return Err(unreachable(registry, &url, &error));
+        let mut tries = self.tries();
+        let mut broken = 0;
+        let scheme = loop {
+            let error = match self.http.get(url.clone()).send().await {
+                // A TLS server answers plain HTTP with 400 or with bytes that are not HTTP.
+                Ok(response) if response.status() == StatusCode::BAD_REQUEST => break "https",
+                Ok(_) => break "http",
+                Err(error) => error,
+            };
+            if error.is_connect() || error.is_timeout() {
+                tries.after(unreachable(registry, &url, &error)).await?;
+                continue;
             }
-            Err(_) => "https",
+            broken += 1;
+            if !is_broken(&error) || broken == BROKEN_PROBES_MAX || !tries.wait(None).await {
+                break "https";
+            }
         };
         lock(&self.schemes).insert(registry.to_owned(), scheme);
         Ok(scheme)
     }
 
+    pub(super) fn tries(&self) -> Tries {
+        Tries::new(self.config.patience)
+    }
+
     /// Sends `call` until it is answered with something else than a challenge or
-    /// a passing failure. Returns the answer, of any status, and the URL it came from.
+    /// a passing failure, or patience ends. Returns the answer, of any status, and the URL it came from.
     pub(super) async fn send(
         &self,
         call: &Call<'_>,
@@ -144,7 +157,7 @@ impl Transport {
         let key = call.token_key(&base, credentials);
         let mut authorization = self.authorization(&key);
         let mut challenged = false;
-        let mut tries = 1;
+        let mut tries = self.tries();
         loop {
             let outcome = self.hop(call, &base, &url, authorization.as_deref()).await;
             match outcome {
@@ -158,19 +171,13 @@ impl Transport {
                     self.tokens.forget(&key);
                     authorization = Some(self.authenticate(&base, &response, &key).await?);
                 }
-                Ok((response, at)) => match retry_delay(&response, tries) {
-                    Some(delay) => {
-                        tries += 1;
-                        tokio::time::sleep(delay).await;
+                Ok((response, at)) => {
+                    let passing = is_passing(response.status().as_u16());
+                    if !passing || !tries.wait(retry_after(&response)).await {
+                        return Ok((response, at));
                     }
-                    None => return Ok((response, at)),
-                },
-                Err(ClientError::Unreachable { reason, .. }) if tries < TRIES_MAX => {
-                    tracing::debug!(registry = reference.registry(), reason, "retrying request");
-                    tokio::time::sleep(Duration::from_millis(50 << tries)).await;
-                    tries += 1;
                 }
-                Err(error) => return Err(error),
+                Err(error) => tries.after(error).await?,
             }
         }
     }
@@ -212,15 +219,14 @@ impl Transport {
             .flat_map(challenge::parse)
             .collect();
         let registry = base.host_str().unwrap_or_default();
-        let (header, lifetime) = auth::answer(
-            &self.http,
-            registry,
-            base,
-            &challenges,
-            &key.scopes,
-            &key.credentials,
-        )
-        .await?;
+        let (http, scopes, credentials) = (&self.http, &key.scopes, &key.credentials);
+        let mut tries = self.tries();
+        let (header, lifetime) = loop {
+            match auth::answer(http, registry, base, &challenges, scopes, credentials).await {
+                Ok(answered) => break answered,
+                Err(error) => tries.after(error).await?,
+            }
+        };
         self.tokens.put(key.clone(), header.clone(), lifetime);
         Ok(header)
     }
@@ -365,18 +371,9 @@ pub(super) async fn bounded_body(mut response: Response, bytes_max: usize) -> Op
     Some(body)
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     seconds.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// How long to wait before asking again; `None` when the answer stands.
-fn retry_delay(response: &Response, tries: u32) -> Option<Duration> {
-    if tries >= TRIES_MAX || !matches!(response.status().as_u16(), 408 | 429 | 502 | 503 | 504) {
-        return None;
-    }
-    let delay = retry_after(response).unwrap_or(Duration::from_millis(100 << tries));
-    (delay <= RETRY_AFTER_MAX).then_some(delay)
 }
 
 /// Scheme, host and port, with the default port written out.
@@ -409,7 +406,38 @@ pub(super) fn unreachable(registry: &str, url: &Url, error: &reqwest::Error) -> 
         registry: registry.to_owned(),
         origin: origin_of(url),
         reason: chain(error),
+        passing: match error.is_connect() {
+            true => is_refusal(error),
+            false => true,
+        },
     }
+}
+
+/// Whether a connection broke before anything that is an answer came.
+fn is_broken(error: &reqwest::Error) -> bool {
+    let incomplete = |cause: &hyper::Error| cause.is_incomplete_message();
+    is_refusal(error) || find(error, incomplete)
+}
+
+/// Whether a host that is up did not take or keep a connection.
+fn is_refusal(error: &reqwest::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let kinds = [
+        Kind::ConnectionRefused,
+        Kind::ConnectionReset,
+        Kind::ConnectionAborted,
+        Kind::BrokenPipe,
+        Kind::UnexpectedEof,
+    ];
+    find(error, |cause: &io::Error| kinds.contains(&cause.kind()))
+}
+
+/// Whether a cause of `error` is an `E` that `is` holds for.
+fn find<E: std::error::Error + 'static>(error: &reqwest::Error, is: impl Fn(&E) -> bool) -> bool {
+    let first = std::error::Error::source(error);
+    std::iter::successors(first, |cause| cause.source())
+        .filter_map(|cause| cause.downcast_ref::<E>())
+        .any(is)
 }
 
 /// The innermost causes of an HTTP client error, without its URL.

@@ -3,10 +3,10 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use oci::{
     Algorithm, Descriptor, Digest, MediaType, Platform, Reference,
-    client::{Client, ClientConfig, ClientError, Credentials},
+    client::{BlobBytes, BlobSource, Client, ClientConfig, ClientError, Credentials, Patience},
 };
 use serde_json::json;
 
@@ -50,7 +50,13 @@ async fn pushes_and_pulls_an_image() {
     );
     let size = layer.len() as u64;
     client
-        .push_blob(&image, &layer_digest, size, body(&layer), &login)
+        .push_blob(
+            &image,
+            &layer_digest,
+            size,
+            &Bytes::from(layer.clone()),
+            &login,
+        )
         .await
         .unwrap();
     assert!(
@@ -150,6 +156,19 @@ async fn pushes_and_pulls_an_image() {
     );
 }
 
+/// Content whose disk fails after the first byte.
+struct OnFire;
+
+impl BlobSource for OnFire {
+    fn open(&self, _: u64) -> BoxFuture<'_, std::io::Result<BlobBytes>> {
+        let failing = stream::iter([
+            Ok(Bytes::from_static(b"y")),
+            Err(std::io::Error::other("disk on fire")),
+        ]);
+        async { Ok(failing.boxed()) }.boxed()
+    }
+}
+
 #[tokio::test]
 async fn refusals_read_as_dockers() {
     let (server, client) = (Server::start().await, client());
@@ -196,25 +215,29 @@ async fn refusals_read_as_dockers() {
 
     let blob = Digest::sha256(b"x");
     let error = client
-        .push_blob(&image, &blob, 1, body(b"y"), &admin())
+        .push_blob(&image, &blob, 1, &Bytes::from_static(b"y"), &admin())
         .await
         .unwrap_err();
     assert!(
         matches!(&error, ClientError::Rejected { code, .. } if code == "DIGEST_INVALID"),
         "{error}"
     );
+    let algorithm = Algorithm::Sha256;
     let failing = stream::iter([
         Ok(Bytes::from_static(b"y")),
         Err(std::io::Error::other("disk on fire")),
     ]);
     let error = client
-        .push_blob(&image, &blob, 9, failing, &admin())
+        .push_blob_streamed(&image, algorithm, failing, &admin())
         .await
         .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "reading the content to push failed: disk on fire"
-    );
+    let text = "reading the content to push failed: disk on fire";
+    assert_eq!(error.to_string(), text);
+    let error = client
+        .push_blob(&image, &blob, 9, &OnFire, &admin())
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), text);
     let media_type = MediaType::from(MediaType::OCI_MANIFEST);
     let manifest = crate::harness::image_manifest(b"absent", &[]);
     let error = client
@@ -242,7 +265,7 @@ async fn a_refresh_token_and_a_bearer_token_log_in() {
     let bearer = Credentials::Bearer(token);
     client.resolve(&image, &bearer).await.unwrap();
     let error = client
-        .push_blob(&image, &Digest::sha256(b""), 0, body(b""), &bearer)
+        .push_blob(&image, &Digest::sha256(b""), 0, &Bytes::new(), &bearer)
         .await
         .unwrap_err();
     assert!(
@@ -257,7 +280,12 @@ async fn nobody_answers() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let image: Reference = format!("{address}/a:b").parse().unwrap();
-    let error = client()
+    let hasty = ClientConfig {
+        patience: Patience::NONE,
+        ..ClientConfig::default()
+    };
+    let error = Client::new(hasty)
+        .unwrap()
         .resolve(&image, &Credentials::Anonymous)
         .await
         .unwrap_err();

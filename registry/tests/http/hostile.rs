@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::Request, response::Response};
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use oci::{
     Descriptor, Digest, MediaType, Reference,
-    client::{Client, ClientConfig, ClientError, Credentials},
+    client::{Client, ClientConfig, ClientError, Credentials, Patience},
 };
 
 use crate::harness::noise;
@@ -52,8 +53,17 @@ fn answer(status: u16, headers: &[(&str, String)], body: impl Into<Body>) -> Res
     response.body(body.into()).unwrap()
 }
 
+/// As patient as any, and quicker at it.
 fn client() -> Client {
-    Client::new(ClientConfig::default()).unwrap()
+    let patience = Patience {
+        first_wait: Duration::from_millis(1),
+        ..Patience::default()
+    };
+    Client::new(ClientConfig {
+        patience,
+        ..ClientConfig::default()
+    })
+    .unwrap()
 }
 
 fn login() -> Credentials {
@@ -155,7 +165,13 @@ async fn secrets_do_not_follow_redirects_elsewhere() {
     );
     let body = || stream::iter([Ok(Bytes::from(noise(1, 1000)))]);
     client
-        .push_blob(&image, &descriptor.digest, 1000, body(), &login())
+        .push_blob(
+            &image,
+            &descriptor.digest,
+            1000,
+            &Bytes::from(noise(1, 1000)),
+            &login(),
+        )
         .await
         .unwrap();
     let algorithm = oci::Algorithm::Sha256;
@@ -334,7 +350,7 @@ async fn redirects_and_failures_end() {
         matches!(error, ClientError::Server { status: 503, .. }),
         "{error}"
     );
-    assert_eq!(seen.lock().unwrap().len(), 4, "a probe and three tries");
+    assert_eq!(seen.lock().unwrap().len(), 7, "a probe and six tries");
 
     let (address, _) = fake(|request, _| match request.uri().path() {
         "/v2/" => answer(200, &[], ""),
@@ -345,7 +361,7 @@ async fn redirects_and_failures_end() {
         .manifest(&reference(address), &login())
         .await
         .unwrap_err();
-    let wait = std::time::Duration::from_secs(3600);
+    let wait = Duration::from_secs(3600);
     assert!(
         matches!(error, ClientError::Throttled { retry_after: Some(w), .. } if w == wait),
         "{error}"

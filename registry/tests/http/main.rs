@@ -8,5 +8,6 @@ mod client;
 mod fault;
 mod harness;
 mod hostile;
+mod patience;
 mod push_pull;
 mod resume;
