@@ -22,17 +22,17 @@ mod dirs;
 mod error;
 mod export;
 mod flight;
+mod inner;
 mod name;
 mod pin;
 mod record;
 
 use std::{
-    collections::{HashMap, HashSet},
     fs,
     io::Read,
     os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use oci::{Digest, MediaType, layer::Limits};
@@ -46,14 +46,12 @@ pub use pin::LayerPin;
 use crate::{
     diff,
     mount::Overlay,
-    root::{Root, random_name},
+    root::Root,
     unpack::{UnpackError, unpack_layer},
 };
-use dirs::{
-    Temporary, boot_id, copy_root_attributes, entries, make_private_dir, make_root_dir,
-    sync_file_system,
-};
+use dirs::{boot_id, copy_root_attributes, make_private_dir, make_root_dir, sync_file_system};
 use flight::Flights;
+use inner::{Index, Inner};
 use record::{LayerRecord, SnapshotRecord};
 
 const FILES: &str = "fs";
@@ -63,29 +61,6 @@ const PENDING: &str = "pending.json";
 #[derive(Clone, Debug)]
 pub struct LayerStore {
     inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    dir: PathBuf,
-    boot: String,
-    index: Mutex<Index>,
-    flights: Flights,
-    /// Held while a layer is completed from those below.
-    completing: Mutex<()>,
-}
-
-/// What is on disk, in memory.
-#[derive(Debug, Default)]
-struct Index {
-    layers: HashMap<LayerName, LayerRecord>,
-    /// Key → parents, bottom first.
-    snapshots: HashMap<String, Vec<LayerName>>,
-    /// Layers that somebody wants to find again, see [`LayerStore::keep`].
-    kept: HashSet<LayerName>,
-    /// Layers that are mounted or about to be, see [`LayerStore::pin`].
-    pins: HashMap<u64, Vec<LayerName>>,
-    next_pin: u64,
 }
 
 /// A layer that is in the store.
@@ -473,159 +448,6 @@ impl LayerStore {
         let mut keys: Vec<String> = self.inner.index().snapshots.keys().cloned().collect();
         keys.sort();
         Ok(keys)
-    }
-}
-
-impl Inner {
-    fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn layer_dir(&self, name: &LayerName) -> PathBuf {
-        self.dir.join("layers").join(name.dir_name())
-    }
-
-    fn snapshot_dir(&self, key: &str) -> PathBuf {
-        self.dir.join("snapshots").join(key)
-    }
-
-    /// The topmost layer that says what the root directory is like.
-    fn root_of<'a>(&self, bottom_first: &'a [LayerName]) -> Option<&'a LayerName> {
-        let index = self.index();
-        bottom_first.iter().rev().find(|name| {
-            let record = index.layers.get(name);
-            record.is_some_and(|record| !record.root_from_below)
-        })
-    }
-
-    /// Directories for overlayfs, topmost first; never none. The layers must
-    /// have been completed.
-    fn lower(&self, index: &Index, bottom_first: &[LayerName]) -> Vec<PathBuf> {
-        let mut lower = Vec::with_capacity(bottom_first.len());
-        for (at, name) in bottom_first.iter().enumerate().rev() {
-            let record = index.layers.get(name);
-            if record.is_some_and(|record| record.pending) {
-                let below = &bottom_first[..at];
-                lower.push(self.completion_dir(name, below).join(FILES));
-            }
-            lower.push(self.layer_dir(name).join(FILES));
-            if record.is_some_and(|record| record.hides_below) {
-                break;
-            }
-        }
-        if lower.is_empty() {
-            lower.push(self.dir.join("empty"));
-        }
-        lower
-    }
-
-    /// Like [`Inner::lower`], but the two that a mount without upper needs.
-    fn view_dirs(&self, bottom_first: &[LayerName]) -> Vec<PathBuf> {
-        let mut lower = self.lower(&self.index(), bottom_first);
-        if lower.len() == 1 {
-            lower.push(self.dir.join("empty"));
-        }
-        lower
-    }
-
-    /// Reads what is on disk and throws out what cannot be trusted.
-    fn load(&self) -> Result<(), SnapshotError> {
-        let mut index = self.index();
-        for entry in entries(&self.dir.join("layers"))? {
-            let name = entry.file_name().and_then(|n| n.to_str());
-            let record: Option<LayerRecord> = record::read(&entry, record::FILE)?;
-            match (name.and_then(LayerName::from_dir_name), record) {
-                (Some(name), Some(record)) if self.is_trusted(&record) => {
-                    index.layers.insert(name, record);
-                }
-                _ => {
-                    tracing::warn!(layer.dir = %entry.display(), "dropping a layer that was not on disk when the machine stopped");
-                    self.trash(&entry)?;
-                }
-            }
-        }
-        self.sweep_completions(&index)?;
-        for entry in entries(&self.dir.join("snapshots"))? {
-            let key = entry.file_name().and_then(|n| n.to_str());
-            let record: Option<SnapshotRecord> = record::read(&entry, record::FILE)?;
-            match (key, record) {
-                (Some(key), Some(record)) if entry.join(FILES).is_dir() => {
-                    let parents = record
-                        .parents
-                        .iter()
-                        .map(|name| LayerName::parse(name))
-                        .collect::<Result<_, _>>()?;
-                    index.snapshots.insert(key.to_owned(), parents);
-                }
-                // Its files became a layer just before a crash.
-                _ => {
-                    self.trash(&entry)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_trusted(&self, record: &LayerRecord) -> bool {
-        record
-            .unsynced_since
-            .as_ref()
-            .is_none_or(|boot| *boot == self.boot)
-    }
-
-    fn temporary(&self) -> Result<Temporary, SnapshotError> {
-        let path = self.dir.join("tmp").join(random_name());
-        make_private_dir(&path)?;
-        Ok(Temporary::of(path))
-    }
-
-    /// Moves a directory out of sight.
-    fn trash(&self, dir: &Path) -> Result<Temporary, SnapshotError> {
-        let path = self.dir.join("tmp").join(random_name());
-        fs::rename(dir, &path).map_err(SnapshotError::io("move", dir))?;
-        Ok(Temporary::of(path))
-    }
-
-    fn discard(&self, dir: &Path) -> Result<(), SnapshotError> {
-        self.trash(dir)?.delete()
-    }
-
-    fn publish_layer(
-        &self,
-        temporary: Temporary,
-        name: &LayerName,
-        record: LayerRecord,
-    ) -> Result<(), SnapshotError> {
-        let mut index = self.index();
-        temporary.rename(&self.layer_dir(name))?;
-        index.layers.insert(name.clone(), record);
-        Ok(())
-    }
-
-    /// Snapshots on a renamed layer must find it again, and pins must hold it.
-    fn repoint(
-        &self,
-        index: &mut Index,
-        from: &LayerName,
-        to: &LayerName,
-    ) -> Result<(), SnapshotError> {
-        let pinned = index.pins.values_mut().flatten();
-        for name in pinned.filter(|name| *name == from) {
-            *name = to.clone();
-        }
-        for (key, parents) in &mut index.snapshots {
-            if !parents.contains(from) {
-                continue;
-            }
-            for parent in parents.iter_mut().filter(|parent| *parent == from) {
-                *parent = to.clone();
-            }
-            let record = SnapshotRecord {
-                parents: parents.iter().map(LayerName::to_string).collect(),
-            };
-            record::write(&self.snapshot_dir(key), record::FILE, &record)?;
-        }
-        Ok(())
     }
 }
 
