@@ -59,9 +59,28 @@ fn clean(name: &str) -> String {
 
 fn ours(bytes: &[u8]) -> Option<Vec<(String, u64)>> {
     let members = read(bytes).ok()?;
-    let view =
-        |(entry, _): (Entry, Vec<u8>)| (entry.path.to_str().unwrap().to_owned(), entry.size_bytes);
+    let view = |(entry, _): (Entry, Vec<u8>)| {
+        let name = escaped(entry.path.as_os_str().as_encoded_bytes());
+        (name, entry.size_bytes)
+    };
     Some(members.into_iter().map(view).collect())
+}
+
+/// As GNU tar shows a name: names are bytes, and a flipped bit may make any.
+fn escaped(name: &[u8]) -> String {
+    let one = |byte: &u8| match byte {
+        b'\\' => "\\\\".to_owned(),
+        0x07 => "\\a".to_owned(),
+        0x08 => "\\b".to_owned(),
+        b'\t' => "\\t".to_owned(),
+        b'\n' => "\\n".to_owned(),
+        0x0b => "\\v".to_owned(),
+        0x0c => "\\f".to_owned(),
+        b'\r' => "\\r".to_owned(),
+        b' '..=b'~' => char::from(*byte).to_string(),
+        _ => format!("\\{byte:03o}"),
+    };
+    name.iter().map(one).collect()
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -169,4 +188,21 @@ fn archives_of_our_writer_list_alike() {
     }
     let bytes = tar.finish().unwrap();
     assert_eq!(ours(&bytes), gnu(&bytes));
+}
+
+#[test]
+fn names_of_any_bytes_list_alike() {
+    let name: Vec<u8> = (1..=255).filter(|byte| *byte != b'/').collect();
+    let mut bytes = Raw::new(b'L', b"././@LongLink", &[&name[..], b"\0"].concat())
+        .with(MAGIC, b"ustar  \0")
+        .bytes();
+    bytes.extend(
+        Raw::new(b'0', b"short", b"z")
+            .with(MAGIC, b"ustar  \0")
+            .bytes(),
+    );
+    bytes.extend_from_slice(&[0; 2 * BLOCK_BYTES]);
+    let ours = ours(&bytes);
+    assert!(ours.is_some());
+    assert_eq!(ours, gnu(&bytes));
 }
