@@ -19,7 +19,10 @@ mod select;
 mod site;
 mod tree;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use oci::{
@@ -141,6 +144,7 @@ impl Workshop {
             shop: self.clone(),
             tree,
             token,
+            pulled: Mutex::default(),
             cancel,
         }
     }

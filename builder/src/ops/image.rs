@@ -14,7 +14,7 @@ use oci::{
     Descriptor, Digest, ImageConfig, Platform, Reference,
     client::{Client, Credentials},
 };
-use runtime::snapshot::LayerName;
+use runtime::snapshot::{LayerName, LayerPin};
 use tokio_util::sync::CancellationToken;
 
 use super::layers::{Layers, blocking, layer_name};
@@ -27,6 +27,14 @@ use crate::{
 const CONFIGS_MAX: usize = 256;
 /// Bytes between two reports of a download.
 const REPORT_BYTES: u64 = 1024 * 1024;
+
+/// The layers of an image, lowest first; they stay in the store while the pin
+/// exists.
+#[derive(Debug)]
+pub(crate) struct Pulled {
+    pub(crate) names: Vec<String>,
+    pub(crate) pin: LayerPin,
+}
 
 /// Gets images from registries. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -90,7 +98,7 @@ impl Images {
         self.configs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Pulls what is missing of an image; the names of its layers, lowest first.
+    /// Pulls what is missing of an image.
     ///
     /// # Cancellation
     /// When `cancel` fires, downloads end and nothing half-unpacked is left.
@@ -100,7 +108,7 @@ impl Images {
         credentials: &Credentials,
         progress: &Progress,
         cancel: &CancellationToken,
-    ) -> Result<Vec<String>, OpError> {
+    ) -> Result<Pulled, OpError> {
         let reference = &image.reference;
         let found = tokio::select! {
             found = self.client.image(reference, &image.platform, credentials) => found,
@@ -123,6 +131,9 @@ impl Images {
             .iter()
             .map(|n| layer_name(n))
             .collect::<Result<_, _>>()?;
+        // Before anyone looks whether they are there: the engine, which shares
+        // the store, may be removing its last image of them.
+        let pin = self.layers.store().pin(&parsed);
         let rest = cancel.child_token();
         let pulls =
             descriptors
@@ -148,7 +159,7 @@ impl Images {
         let first = failed.next();
         let cause = failed.find(|error| *error != OpError::Cancelled);
         match (first, cause) {
-            (None, _) => Ok(names),
+            (None, _) => Ok(Pulled { names, pin }),
             (Some(OpError::Cancelled), Some(cause)) => Err(cause),
             (Some(first), _) => Err(first),
         }

@@ -1,10 +1,13 @@
 //! One build at work: the solver's executor on this host.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use oci::{Algorithm, Digest, Hasher};
-use runtime::root::Root;
+use runtime::{root::Root, snapshot::LayerPin};
 use tokio_util::sync::CancellationToken;
 
 use super::{Tree, Workshop, content, exec, file, layers::blocking};
@@ -24,6 +27,9 @@ pub(crate) struct Site {
     pub(super) shop: Workshop,
     pub(super) tree: Arc<Tree>,
     pub(super) token: Option<String>,
+    /// Layers of base images, by their names: nothing else refers to them
+    /// before a step has used them.
+    pub(super) pulled: Mutex<HashMap<Vec<String>, LayerPin>>,
     /// Ends digests of content; steps have a token of their own.
     pub(super) cancel: CancellationToken,
 }
@@ -43,10 +49,10 @@ impl Site {
                 let token = self.token.as_deref();
                 let credentials = self.shop.credentials(&image.reference, token);
                 let images = &self.shop.0.images;
-                images
-                    .pull(image, &credentials, progress, cancel)
-                    .await
-                    .map(Some)
+                let pulled = images.pull(image, &credentials, progress, cancel).await?;
+                let mut held = self.pulled.lock().unwrap_or_else(PoisonError::into_inner);
+                held.entry(pulled.names.clone()).or_insert(pulled.pin);
+                Ok(Some(pulled.names))
             }
         }
     }

@@ -9,5 +9,6 @@ mod copy;
 mod db;
 mod harness;
 mod hostile;
+mod pull;
 mod registry;
 mod run;
