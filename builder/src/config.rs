@@ -15,11 +15,13 @@ pub struct BuilderConfig {
     pub queued_max: usize,
     /// Largest context tarball in bytes, as sent.
     pub context_bytes_max: u64,
-    /// Bytes of cached steps, their layers and compressed forms; above this
-    /// the least recently used go. `None`: no bound.
+    /// Bytes of cached steps, their layers and compressed forms, and of cache
+    /// mounts; above this the least recently used go. `None`: no bound.
     pub cache_bytes_max: Option<u64>,
     /// Ended builds that are remembered with their logs.
     pub builds_kept_max: u32,
+    /// Bytes of their logs; the newest build is remembered in any case.
+    pub log_bytes_max: u64,
     /// `host:port` names of our own registry: the token that comes with a
     /// build is sent to these and to no other.
     pub registry_hosts: Vec<String>,
@@ -45,6 +47,9 @@ impl BuilderConfig {
             context_bytes_max: 8 * 1024 * 1024 * 1024,
             cache_bytes_max: None,
             builds_kept_max: 1000,
+            // Logs of usual builds are far from it; sixteen of the longest that
+            // are recorded are not.
+            log_bytes_max: 1024 * 1024 * 1024,
             registry_hosts: Vec::new(),
             cgroup_parent: "carrack".to_owned(),
             step_memory_bytes: None,

@@ -15,20 +15,28 @@ pub(crate) struct StoredEvent {
     pub(crate) event: Event,
 }
 
-/// Inserts events within a transaction.
+/// Inserts events within a transaction, and counts their bytes.
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
     build_id: &str,
     events: &[StoredEvent],
 ) -> Result<(), DbError> {
+    let mut bytes = 0;
     for stored in events {
+        let body = to_json(&stored.event);
+        bytes += body.len();
         sqlx::query("INSERT INTO build_events (build_id, seq, body) VALUES (?, ?, ?)")
             .bind(build_id)
             .bind(stored.seq)
-            .bind(to_json(&stored.event))
+            .bind(body)
             .execute(&mut *connection)
             .await?;
     }
+    sqlx::query("UPDATE builds SET log_bytes = log_bytes + ? WHERE id = ?")
+        .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
+        .bind(build_id)
+        .execute(&mut *connection)
+        .await?;
     Ok(())
 }
 

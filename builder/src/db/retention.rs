@@ -11,6 +11,8 @@ use super::{Db, DbError, LayerBlob, now_ms};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OldRecord {
     pub(crate) id: i64,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) used_at: i64,
     /// Names of all layers that it leads to.
     pub(crate) layers: Vec<String>,
 }
@@ -46,6 +48,7 @@ impl Db {
             if records.last().is_none_or(|last| last.id != id) {
                 records.push(OldRecord {
                     id,
+                    used_at: row.try_get("used_at")?,
                     layers: Vec::new(),
                 });
             }
@@ -100,13 +103,24 @@ impl Db {
         Ok(blobs)
     }
 
-    /// Forgets ended builds, with their logs: all but the newest `keep`.
-    pub(crate) async fn system_drop_old_builds(&self, keep: i64) -> Result<u64, DbError> {
+    /// Forgets ended builds, with their logs: all but the newest `keep`, and
+    /// those before which newer logs of more than `log_bytes_max` were written.
+    pub(crate) async fn system_drop_old_builds(
+        &self,
+        keep: i64,
+        log_bytes_max: i64,
+    ) -> Result<u64, DbError> {
         let done = sqlx::query(
             "DELETE FROM builds WHERE state NOT IN ('queued', 'running') AND id IN \
-             (SELECT id FROM builds ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?)",
+             (SELECT id FROM \
+               (SELECT id, row_number() OVER age AS place, \
+                       sum(log_bytes) OVER (age ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) \
+                         AS newer \
+                FROM builds WINDOW age AS (ORDER BY created_at DESC, id DESC)) \
+              WHERE place > ? OR newer > ?)",
         )
         .bind(keep)
+        .bind(log_bytes_max)
         .execute(&self.pool)
         .await?;
         Ok(done.rows_affected())

@@ -117,9 +117,40 @@ async fn old_builds_go_with_their_logs_but_not_those_that_wait() {
         let done = db.system_transition(id, BuildState::Queued, to, None, None, &events);
         assert!(done.await.unwrap());
     }
-    assert_eq!(db.system_drop_old_builds(1).await.unwrap(), 1);
+    assert_eq!(db.system_drop_old_builds(1, i64::MAX).await.unwrap(), 1);
     assert!(db.system_build("a").await.unwrap().is_none());
     assert_eq!(db.system_events("a", 0, 9).await.unwrap(), []);
     assert!(db.system_build("b").await.unwrap().is_some());
     assert_eq!(db.system_events("c", 0, 9).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn long_logs_take_the_oldest_builds_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir).await;
+    for (id, length) in [("a", 10), ("b", 5_000), ("c", 10), ("d", 5_000)] {
+        enqueue(&db, id, 9).await;
+        let log = Event::Warning {
+            message: "x".repeat(length),
+        };
+        let log = StoredEvent { seq: 2, event: log };
+        db.system_append_events(id, &[log]).await.unwrap();
+        if id != "b" {
+            let to = BuildState::Cancelled;
+            let events = [state(3, to)];
+            let done = db.system_transition(id, BuildState::Queued, to, None, None, &events);
+            assert!(done.await.unwrap());
+        }
+    }
+    let kept = async || {
+        let builds = db.system_builds(9).await.unwrap();
+        builds.into_iter().map(|build| build.id).collect::<Vec<_>>()
+    };
+    assert_eq!(db.system_drop_old_builds(9, 20_000).await.unwrap(), 0);
+    // Two long logs are newer than the first build's.
+    assert_eq!(db.system_drop_old_builds(9, 8_000).await.unwrap(), 1);
+    assert_eq!(kept().await, ["d", "c", "b"]);
+    // The newest stays, whatever its own log's length, and what has not ended.
+    assert_eq!(db.system_drop_old_builds(9, 100).await.unwrap(), 1);
+    assert_eq!(kept().await, ["d", "b"]);
 }

@@ -8,11 +8,12 @@ use std::{
     collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use oci::Digest;
+use runtime::{diff, root::Root};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::solver::op::Sharing;
@@ -23,11 +24,27 @@ const COPIES_MAX: usize = 256;
 /// How long a cache that no step asks for is kept.
 const UNUSED_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// Sizes as they were after the use at that time.
+type Measured = HashMap<PathBuf, (SystemTime, Option<u64>)>;
+
 /// Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct CacheMounts {
     dir: Arc<Path>,
     locks: Arc<Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>>,
+    measured: Arc<Mutex<Measured>>,
+}
+
+/// What a cache takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CacheUsage {
+    pub(crate) path: PathBuf,
+    /// Milliseconds since the Unix epoch at which a step last began or ended to
+    /// use it.
+    pub(crate) used_at: i64,
+    /// Size of its files; `None` when it cannot be told, as of directories that
+    /// are nested deeper than a layer's may be.
+    pub(crate) bytes: Option<u64>,
 }
 
 /// A cache directory in use.
@@ -52,6 +69,7 @@ impl CacheMounts {
         Ok(Self {
             dir: dir.into(),
             locks: Arc::default(),
+            measured: Arc::default(),
         })
     }
 
@@ -62,13 +80,57 @@ impl CacheMounts {
             let entry = entry?;
             let age = entry.metadata()?.modified()?.elapsed();
             if age.is_ok_and(|age| age > UNUSED_MAX) {
-                // Under the name of what is not published, which a start removes.
-                let going = entry.path().with_extension("new");
-                fs::rename(entry.path(), &going)?;
-                fs::remove_dir_all(going)?;
+                self.remove(&entry.path())?;
             }
         }
         Ok(())
+    }
+
+    /// Removes a cache, which may not be in use; blocks.
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
+        self.measured().remove(path);
+        // Under the name of what is not published, which a start removes.
+        let going = path.with_extension("new");
+        fs::rename(path, &going)?;
+        fs::remove_dir_all(going)
+    }
+
+    /// What the caches take, in no order. Only those that were used since the
+    /// last call are walked; blocks.
+    pub(crate) fn usage(&self) -> io::Result<Vec<CacheUsage>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if path.extension().is_some() {
+                continue;
+            }
+            let used = match fs::metadata(&path) {
+                Ok(metadata) => metadata.modified()?,
+                // Gone since.
+                Err(_) => continue,
+            };
+            let known = self.measured().get(&path).copied();
+            let bytes = match known {
+                Some((then, bytes)) if then == used => bytes,
+                _ => {
+                    let bytes = Root::open(&path).and_then(|root| diff::size_bytes(&root));
+                    let bytes = bytes.ok();
+                    self.measured().insert(path.clone(), (used, bytes));
+                    bytes
+                }
+            };
+            let age = used.duration_since(SystemTime::UNIX_EPOCH);
+            found.push(CacheUsage {
+                path,
+                used_at: age.map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
+                bytes,
+            });
+        }
+        Ok(found)
+    }
+
+    fn measured(&self) -> MutexGuard<'_, Measured> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directory of cache `id`, once `sharing` allows its use.
@@ -99,7 +161,7 @@ impl CacheMounts {
         let fresh = !path.exists();
         let path = match fresh {
             false => {
-                fs::File::open(&path)?.set_modified(SystemTime::now())?;
+                note_use(&path)?;
                 path
             }
             true => {
@@ -138,6 +200,20 @@ impl Drop for CacheLease {
     fn drop(&mut self) {
         if self.fresh {
             let _gone = fs::remove_dir_all(&self.path);
+            return;
+        }
+        // The step may have set any time, and what it wrote is to be measured.
+        if let Err(error) = note_use(&self.path) {
+            tracing::warn!(%error, "cannot note the use of a cache mount");
         }
     }
 }
+
+/// A cache's time of use is the time of its directory.
+fn note_use(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.set_modified(SystemTime::now())
+}
+
+#[cfg(test)]
+#[path = "cache_mount/tests.rs"]
+mod tests;

@@ -18,6 +18,7 @@ const PATIENCE_PERCENT: u64 = 120;
 pub(super) struct Retention {
     cache_bytes_max: Option<u64>,
     builds_kept_max: u32,
+    log_bytes_max: u64,
     /// Builds read, removal writes: what a build finds in the cache is there
     /// until it ends.
     gate: RwLock<()>,
@@ -30,6 +31,7 @@ impl Retention {
         Self {
             cache_bytes_max: config.cache_bytes_max,
             builds_kept_max: config.builds_kept_max,
+            log_bytes_max: config.log_bytes_max,
             gate: RwLock::default(),
             tidying: Mutex::default(),
         }
@@ -46,7 +48,9 @@ impl Retention {
         let Ok(_one) = self.tidying.try_lock() else {
             return;
         };
-        if let Err(error) = db.system_drop_old_builds(self.builds_kept_max.into()).await {
+        let log_bytes_max = i64::try_from(self.log_bytes_max).unwrap_or(i64::MAX);
+        let dropped = db.system_drop_old_builds(self.builds_kept_max.into(), log_bytes_max);
+        if let Err(error) = dropped.await {
             tracing::warn!(error = chain(&error), "cannot remove old builds");
         }
         if let Err(error) = self.tidy_cache(workshop).await {
@@ -59,7 +63,8 @@ impl Retention {
             return Ok(());
         };
         let read = |error: DbError| OpError::host("read the build cache", &error);
-        let bytes = workshop.stock().await.map_err(read)?.bytes();
+        let stock = workshop.stock().await.map_err(read)?;
+        let (bytes, over) = (stock.bytes(), stock.is_over(bytes_max));
         let _no_builds = if bytes > bytes_max / 100 * PATIENCE_PERCENT {
             self.gate.write().await
         } else if let Ok(gate) = self.gate.try_write() {
@@ -68,12 +73,12 @@ impl Retention {
             return Ok(());
         };
         workshop.expire_cache_mounts().await;
-        if bytes <= bytes_max {
+        if !over {
             return Ok(());
         }
         // Again: builds may have ended meanwhile.
         let stock = workshop.stock().await.map_err(read)?;
-        match stock.bytes() > bytes_max {
+        match stock.is_over(bytes_max) {
             true => workshop.shrink(&stock, bytes_max).await,
             false => Ok(()),
         }

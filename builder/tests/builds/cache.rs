@@ -2,7 +2,7 @@
 
 use builder_proto::api::StepStatus;
 
-use crate::harness::{Bench, Context};
+use crate::harness::{Bench, Context, names};
 
 fn context(source: &str, note: &str) -> Context {
     Context::busybox(
@@ -117,5 +117,35 @@ async fn a_cache_over_its_bound_loses_what_nobody_uses() {
     let anew = bench.build(context("one", "x")).await.succeeded();
     assert_eq!(anew.steps(StepStatus::Cached), [""; 0], "{}", anew.log);
     drop(pin);
+    bench.check_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cache_mounts_count_and_go_with_the_rest() {
+    let mut bench = Bench::new().await;
+    let context = |note: &str| {
+        Context::busybox(&format!(
+            "RUN --network=none --mount=type=cache,target=/c : {note}; ls /c; \
+                 dd if=/dev/zero of=/c/large bs=1M count=16 2>/dev/null\n"
+        ))
+    };
+    bench.build(context("one")).await.succeeded();
+    let caches = bench.path().join("builder/cache");
+    let again = bench.build(context("two")).await.succeeded();
+    assert!(again.log.contains(" large\n"), "{}", again.log);
+    assert_eq!(names(&caches).len(), 1);
+
+    // Room for all layers, but not for the cache.
+    bench.bound_cache(12 << 20).await;
+    bench.build(context("three")).await.succeeded();
+    let emptied = async {
+        while !names(&caches).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(30), emptied).await;
+    assert!(waited.is_ok(), "{:?}", names(&caches));
+    let anew = bench.build(context("four")).await.succeeded();
+    assert!(!anew.log.contains(" large\n"), "{}", anew.log);
     bench.check_nothing_left().await;
 }
