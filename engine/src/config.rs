@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// engines share a host.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// Holds `engine.db`, `containers/`, `volumes/`.
+    /// Holds `engine.db`, `archives/`, `containers/`, `volumes/`.
     pub data_dir: PathBuf,
     /// Parent of every container's cgroup, relative to the hierarchy's root.
     pub cgroup_parent: String,

@@ -3,6 +3,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod inspect;
+mod kept;
 pub(crate) mod list;
 pub(crate) mod orphans;
 pub(crate) mod progress;

@@ -76,7 +76,7 @@ impl Engine {
     /// # Errors
     /// When directory or database cannot be used.
     pub async fn open(config: EngineConfig, host: Host) -> Result<Self, OpenError> {
-        for dir in ["containers", "tmp", "volumes"] {
+        for dir in ["archives", "containers", "tmp", "volumes"] {
             let path = config.data_dir.join(dir);
             make_private(&path).map_err(|source| OpenError::Directory { path, source })?;
         }

@@ -101,6 +101,59 @@ fn docker_logs_in_pulls_tags_and_pushes() {
     );
 }
 
+/// A layer that another program packed cannot be written again from its files.
+#[test]
+fn images_that_skopeo_packed_are_loaded_pushed_and_pulled_elsewhere() {
+    let server = Carrack::start();
+    let elsewhere = Carrack::registry();
+    run(&mut server.docker(&["login", "-u", "admin", "-p", PASSWORD, elsewhere.address()]));
+    let credentials = format!("admin:{PASSWORD}");
+    let source = format!("docker://{}", push_busybox(&server, "team/busybox:1"));
+    let skopeo = |words: &[&str]| run(Command::new("skopeo").args(words));
+    let inspect = |reference: &str| {
+        let flags = ["inspect", "--tls-verify=false", "--creds", &credentials];
+        let shown = skopeo(&[&flags[..], &[reference]].concat());
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        shown["Digest"].as_str().unwrap().to_owned()
+    };
+    for kind in ["docker-archive", "oci-archive"] {
+        let file = server.site.dir.join(kind);
+        let name = format!("{}/team/{kind}:1", elsewhere.address());
+        let target = format!("{kind}:{}:{name}", file.display());
+        let flags = [
+            "copy",
+            "--src-tls-verify=false",
+            "--src-creds",
+            &credentials,
+        ];
+        skopeo(&[&flags[..], &[&source, &target]].concat());
+        let loaded = run(&mut server.docker(&["load", "-i", file.to_str().unwrap()]));
+        assert_eq!(loaded, format!("Loaded image: {name}"));
+        let images = || run(&mut server.docker(&["images", "-q", "--no-trunc"]));
+        let id = images();
+        run(&mut server.docker(&["push", &name]));
+        let saved = server.site.dir.join("saved");
+        run(&mut server.docker(&["save", "-o", saved.to_str().unwrap(), &name]));
+        run(&mut server.docker(&["rmi", &name]));
+        assert_eq!(images(), "");
+        let archives = server.site.data_dir().join("engine/archives");
+        assert_eq!(fs::read_dir(&archives).unwrap().count(), 0, "left by rmi");
+        // The id is the configuration's digest, and that names every diff_id.
+        run(&mut server.docker(&["pull", "-q", &name]));
+        assert_eq!(images(), id);
+        let said = run(&mut server.docker(&["run", "--rm", &name, "echo", "well"]));
+        assert_eq!(said, "well");
+        if kind == "oci-archive" {
+            // It came with a manifest, which is pushed byte for byte.
+            assert_eq!(inspect(&format!("docker://{name}")), inspect(&source));
+        }
+        run(&mut server.docker(&["rmi", &name]));
+        run(&mut server.docker(&["load", "-i", saved.to_str().unwrap()]));
+        assert_eq!(images(), id);
+        run(&mut server.docker(&["rmi", &name]));
+    }
+}
+
 #[test]
 fn curl_speaks_the_token_protocol() {
     let server = Carrack::registry();

@@ -1,9 +1,13 @@
-//! `docker save` and `docker load`: images as one tar with a `manifest.json`.
+//! `docker save` and `docker load`: images as one tar with a `manifest.json`;
+//! an OCI image layout can be loaded as well.
 //!
 //! A saved layer is written anew from its files. That gives the bytes of its
 //! diff_id for layers that Carrack built and for all that were packed the same
-//! way; a layer packed differently elsewhere is refused rather than saved as
-//! another image. Blocking, on the blocking pool.
+//! way. Of a loaded layer that was packed differently the archive is kept; one
+//! that was pulled is refused rather than saved as another image. Blocking, on
+//! the blocking pool.
+
+mod layout;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, Write};
@@ -12,13 +16,14 @@ use std::sync::Arc;
 
 use engine_api::Progress;
 use oci::layer::{Compression, Entry, EntryKind, TarWriter};
-use oci::{Descriptor, Digest, Hasher, ImageConfig, ImageManifest, MediaType, Reference};
+use oci::{Descriptor, Digest, ImageConfig, ImageManifest, MediaType, Reference};
 use runtime::root::Root;
-use runtime::snapshot::LayerPin;
+use runtime::snapshot::{LayerName, LayerPin, Unpacked};
 use runtime::unpack;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::kept;
 use super::store::{Image, canonical, event, layer_name};
 use crate::blocking::blocking;
 use crate::clock;
@@ -43,6 +48,19 @@ struct Listed {
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
     layers: Vec<String>,
+    /// Its manifest, where the archive has one.
+    #[serde(skip)]
+    original: Option<Original>,
+}
+
+/// A manifest that came with an image.
+#[derive(Debug)]
+pub(crate) struct Original {
+    manifest: Vec<u8>,
+    media_type: MediaType,
+    digest: Digest,
+    /// What it says of the layers.
+    layers: Vec<Descriptor>,
 }
 
 /// Exports a layer into a file of `scratch` and checks that it is the layer.
@@ -53,20 +71,27 @@ pub(super) fn export(
     compression: Compression,
 ) -> Result<(std::fs::File, Descriptor), Failure> {
     let mut file = scratch.file()?;
-    let out = io::BufWriter::with_capacity(256 * 1024, &mut file);
-    let exported = core
-        .host
-        .layers
-        .export(&layer_name(diff_id), compression, out)?;
-    if exported.diff_id != *diff_id {
+    let (got, descriptor) = match kept::open(&core.config, diff_id, None)? {
+        Some((archive, found)) => {
+            kept::recompress(archive, &found.media_type, compression, &mut file)?
+        }
+        None => {
+            let out = io::BufWriter::with_capacity(256 * 1024, &mut file);
+            let layers = &core.host.layers;
+            let exported = layers.export(&layer_name(diff_id), compression, out)?;
+            let media_type = compression.media_type();
+            let (digest, size) = (exported.digest, exported.size_bytes);
+            let written = Descriptor::new(media_type.as_str(), digest, size);
+            (exported.diff_id, written)
+        }
+    };
+    if got != *diff_id {
         return Err(format!(
             "layer {diff_id} was packed by another program, and its files alone do not give its bytes back"
         )
         .into());
     }
     file.rewind()?;
-    let media_type = compression.media_type();
-    let descriptor = Descriptor::new(media_type.as_str(), exported.digest, exported.size_bytes);
     Ok((file, descriptor))
 }
 
@@ -109,6 +134,7 @@ pub(crate) fn save(core: &Core, images: &[(Image, Option<String>)]) -> Result<Sa
                 config: config.clone(),
                 repo_tags: name.clone().map(|name| vec![name]),
                 layers,
+                original: None,
             }),
         }
         saved.configs.insert(config, image.row.config.clone());
@@ -154,8 +180,12 @@ pub(crate) async fn load(
         let scratch = Scratch::new(&config)?;
         let root = Root::open(scratch.path())?;
         unpack::extract(&root, archive, &unpack::Options::default())?;
-        let list = root.read_regular(Path::new(LIST), JSON_BYTES_MAX)?;
-        let list: Vec<Listed> = serde_json::from_slice(&list)?;
+        let list = match root.read_regular(Path::new(LIST), JSON_BYTES_MAX) {
+            Ok(list) => serde_json::from_slice::<Vec<Listed>>(&list)?,
+            Err(error) if error.is_absent() => layout::read(&root)
+                .map_err(|error| format!("neither {LIST} nor an OCI layout is in it: {error}"))?,
+            Err(error) => return Err(error.into()),
+        };
         Ok::<_, Failure>((scratch, Arc::new(root), list))
     });
     let (_scratch, root, list) = spooled
@@ -198,24 +228,23 @@ async fn load_one(core: &Arc<Core>, root: &Arc<Root>, listed: Listed) -> Result<
     let pin = core.images.expect(core, &names).await?;
     let (mut rows, mut descriptors) = (Vec::new(), Vec::new());
     for (position, (path, diff_id)) in listed.layers.iter().zip(&diff_ids).enumerate() {
-        let (root, layers, path) = (Arc::clone(root), core.host.layers.clone(), path.clone());
+        let (core, root, path) = (Arc::clone(core), Arc::clone(root), path.clone());
         let (diff_id, parents) = (*diff_id, names[..position].to_vec());
-        let (descriptor, unpacked) = blocking(move || {
-            let mut file = root.open_regular(Path::new(&path))?;
-            let descriptor = describe(&mut file)?;
-            file.rewind()?;
-            let unpacked = layers.unpack(&diff_id, &parents, file, &descriptor.media_type)?;
-            Ok::<_, Failure>((descriptor, unpacked))
-        })
-        .await
-        .map_err(|error| bad(error.to_string()))?;
+        let named = listed.original.as_ref().map(|o| o.layers[position].clone());
+        let (descriptor, unpacked) =
+            blocking(move || load_layer(&core, &root, &path, &diff_id, &parents, named))
+                .await
+                .map_err(|error| bad(error.to_string()))?;
         descriptors.push(descriptor);
         rows.push(LayerRow {
             diff_id: diff_id.to_string(),
             size_bytes: i64::try_from(unpacked.size_bytes).unwrap_or(i64::MAX),
         });
     }
-    let id = record(core, &config_bytes, descriptors, &rows, None, pin).await?;
+    let id = match listed.original {
+        Some(original) => record_original(core, &config_bytes, &original, &rows, pin).await?,
+        None => record(core, &config_bytes, descriptors, &rows, None, pin).await?,
+    };
     let now = clock::rfc3339(clock::now());
     let mut names = Vec::new();
     for tag in listed.repo_tags.unwrap_or_default() {
@@ -231,6 +260,57 @@ async fn load_one(core: &Arc<Core>, root: &Arc<Root>, listed: Listed) -> Result<
         names.push(id);
     }
     Ok(names)
+}
+
+/// Unpacks a layer, and keeps its archive if it could not be written again.
+/// `named` is what the image's own manifest says of it. Blocking.
+fn load_layer(
+    core: &Core,
+    root: &Root,
+    path: &str,
+    diff_id: &Digest,
+    parents: &[LayerName],
+    named: Option<Descriptor>,
+) -> std::result::Result<(Descriptor, Unpacked), Failure> {
+    let mut file = root.open_regular(Path::new(path))?;
+    let found = kept::describe(&mut file)?;
+    if named
+        .as_ref()
+        .is_some_and(|named| named.digest != found.digest)
+    {
+        return Err(format!("{path} is not what its name says").into());
+    }
+    let layers = &core.host.layers;
+    let unpacked = layers.unpack(diff_id, parents, &file, &found.media_type)?;
+    let again = layers.export(&layer_name(diff_id), Compression::None, io::sink())?;
+    if again.diff_id == *diff_id {
+        return Ok((found, unpacked));
+    }
+    let kept = kept::keep(&core.config, diff_id, file, &found, named.is_some())?;
+    Ok((kept, unpacked))
+}
+
+/// Records an image under the manifest that it came with; its id.
+async fn record_original(
+    core: &Core,
+    config: &[u8],
+    original: &Original,
+    rows: &[LayerRow],
+    pin: LayerPin,
+) -> Result<String> {
+    let id = Digest::sha256(config).to_string();
+    let now = clock::rfc3339(clock::now());
+    let image = NewImage {
+        id: &id,
+        config,
+        manifest: &original.manifest,
+        manifest_media_type: original.media_type.as_str(),
+        manifest_digest: &original.digest.to_string(),
+        created_at: &now,
+        layers: rows,
+    };
+    core.images.record(core, &image, None, None, pin).await?;
+    Ok(id)
 }
 
 /// Records an image whose layers are in the store, under a manifest that is
@@ -292,31 +372,6 @@ fn in_oci_words(descriptor: Descriptor) -> Descriptor {
         media_type: MediaType::from(name),
         ..descriptor
     }
-}
-
-/// Digest, size and packing of a layer's file.
-fn describe(file: &mut std::fs::File) -> io::Result<Descriptor> {
-    let mut hasher = Hasher::new(oci::Algorithm::Sha256);
-    let mut buffer = vec![0; 256 * 1024];
-    let (mut size, mut start) = (0, [0; 4]);
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        if size == 0 {
-            let known = count.min(start.len());
-            start[..known].copy_from_slice(&buffer[..known]);
-        }
-        hasher.update(&buffer[..count]);
-        size += count as u64;
-    }
-    let media_type = match start {
-        [0x1f, 0x8b, ..] => MediaType::OCI_LAYER_GZIP,
-        [0x28, 0xb5, 0x2f, 0xfd] => MediaType::OCI_LAYER_ZSTD,
-        _ => MediaType::OCI_LAYER_TAR,
-    };
-    Ok(Descriptor::new(media_type, hasher.finish(), size))
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@
 
 use std::sync::Arc;
 
+use oci::Digest;
 use runtime::snapshot::SnapshotError;
 
+use super::kept;
 use super::store::layer_name;
 use crate::blocking::blocking;
 use crate::core::Core;
@@ -43,14 +45,17 @@ pub(crate) async fn sweep_after_container(core: &Arc<Core>) {
 /// # Errors
 /// Of the database.
 pub(crate) async fn remove(core: &Arc<Core>, orphan: &str) -> Result<bool> {
-    let Ok(diff_id) = orphan.parse() else {
+    let Ok(diff_id) = orphan.parse::<Digest>() else {
         core.db.forget_orphan(orphan).await?;
         return Ok(true);
     };
     let name = layer_name(&diff_id);
-    let layers = core.host.layers.clone();
-    let removed = blocking(move || match layers.remove_layer(&name) {
-        Ok(()) => Ok(None),
+    let owned = Arc::clone(core);
+    let removed = blocking(move || match owned.host.layers.remove_layer(&name) {
+        Ok(()) => {
+            kept::remove(&owned.config, &diff_id);
+            Ok(None)
+        }
         Err(
             held @ (SnapshotError::LayerKept(_)
             | SnapshotError::LayerPinned(_)

@@ -6,7 +6,9 @@
 //! streamed from a registry that this image was pulled from. A layer that is
 //! nowhere else any more is packed again from its files; the manifest is then
 //! a new one over the same configuration. Where the files do not give the
-//! layer's diff_id back, it cannot be pushed, and the error says so.
+//! layer's diff_id back, its archive was kept if it was loaded from one; a layer
+//! that was pulled and has vanished since cannot be pushed, and the error says
+//! so.
 
 use std::sync::Arc;
 
@@ -18,10 +20,10 @@ use oci::client::{BlobBytes, BlobSource, ClientError, Credentials, FileSource, R
 use oci::layer::Compression;
 use oci::{Descriptor, Digest, ImageManifest, MediaType, Reference};
 
-use super::archive;
 use super::progress::{Meter, Sink};
 use super::pull::short;
 use super::store::{Image, event};
+use super::{archive, kept};
 use crate::blocking::blocking;
 use crate::core::Core;
 use crate::error::{EngineError, Result, chain};
@@ -124,6 +126,9 @@ impl Push<'_> {
         if has.map_err(push_error)? {
             return Ok((layer.clone(), "Layer already exists"));
         }
+        if let Some(done) = self.kept(layer, diff_id).await? {
+            return Ok(done);
+        }
         for source in self.sources(diff_id).await? {
             let same_registry = source.registry() == self.reference.registry();
             if same_registry {
@@ -155,6 +160,23 @@ impl Push<'_> {
             }
         }
         self.pack_again(layer, diff_id).await
+    }
+
+    /// Sends the archive that was kept of the layer, if it is the manifest's.
+    async fn kept(
+        &self,
+        layer: &Descriptor,
+        diff_id: &Digest,
+    ) -> Result<Option<(Descriptor, &'static str)>> {
+        let (core, diff_id, digest) = (Arc::clone(self.core), *diff_id, layer.digest);
+        let found = blocking(move || kept::open(&core.config, &diff_id, Some(&digest)));
+        let Some((file, _)) = found.await? else {
+            return Ok(None);
+        };
+        self.send(layer, FileSource::from(file))
+            .await
+            .map_err(push_error)?;
+        Ok(Some((layer.clone(), "Pushed")))
     }
 
     /// Repositories that are known to have had an image with this layer, those
