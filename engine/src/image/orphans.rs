@@ -24,10 +24,19 @@ use crate::error::Result;
 /// # Errors
 /// Of the database. A layer that cannot be removed stays an orphan.
 pub(crate) async fn sweep(core: &Arc<Core>, origin: Option<Origin>) -> Result<()> {
-    for orphan in core.db.orphan_layers(origin).await? {
-        remove(core, &orphan).await?;
+    // Before the look: one that comes after it is noted again.
+    let noted = core.images.take_orphan_note();
+    let swept = async {
+        for orphan in core.db.orphan_layers(origin).await? {
+            remove(core, &orphan).await?;
+        }
+        Ok(())
+    };
+    let swept: Result<()> = swept.await;
+    if noted && swept.is_err() {
+        core.images.note_orphan();
     }
-    Ok(())
+    swept
 }
 
 /// After a container is gone: what only it held goes as well.

@@ -235,6 +235,11 @@ impl Images {
         self.orphans.load(Ordering::Relaxed)
     }
 
+    /// The same, and forgets it: whoever finds one that stays notes it again.
+    pub(crate) fn take_orphan_note(&self) -> bool {
+        self.orphans.swap(false, Ordering::Relaxed)
+    }
+
     pub(crate) fn note_orphan(&self) {
         self.orphans.store(true, Ordering::Relaxed);
     }
