@@ -10,21 +10,23 @@
 //! Python reads the head through a buffer that it then drops, with all output
 //! that is in it by then.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use engine_api::{ApiVersion, Frame, StreamKind, since};
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
 use http::{Response, StatusCode};
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade::downcast;
 use runtime::monitor::{ExitStatus, MonitorEvent, MonitorReader, MonitorWriter};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::answer::Answer;
-use super::request::Upgrade;
+use super::io::Connection;
 use crate::error::{EngineError, Result};
 
 /// Input read from a client at once.
@@ -53,20 +55,41 @@ pub(super) struct Streams {
 /// A connection that left HTTP.
 #[derive(Debug)]
 pub(super) struct Client {
-    input: ReadHalf<TokioIo<Upgraded>>,
+    input: Input,
     output: Output,
 }
 
 #[derive(Debug)]
+struct Input {
+    /// What was read with the request.
+    ahead: Bytes,
+    stream: OwnedReadHalf,
+}
+
+#[derive(Debug)]
 struct Output {
-    stream: WriteHalf<TokioIo<Upgraded>>,
-    /// Until the client is known to have read the head.
-    head: Option<Arc<OwnedFd>>,
+    stream: OwnedWriteHalf,
+    /// The client is known to have read the head.
+    head_read: bool,
+}
+
+impl Input {
+    /// The next bytes, none at the end.
+    async fn read(&mut self) -> std::io::Result<Bytes> {
+        if !self.ahead.is_empty() {
+            return Ok(std::mem::take(&mut self.ahead));
+        }
+        let mut buffer = BytesMut::with_capacity(INPUT_BYTES);
+        self.stream.read_buf(&mut buffer).await?;
+        Ok(buffer.freeze())
+    }
 }
 
 impl Output {
     async fn send(&mut self, data: &[u8]) -> std::io::Result<()> {
-        if let Some(socket) = self.head.take() {
+        if !self.head_read {
+            self.head_read = true;
+            let socket: &UnixStream = self.stream.as_ref();
             let look = || runtime::unread_bytes(socket.as_fd()).unwrap_or(0);
             let taken = async {
                 while look() > 0 {
@@ -92,7 +115,7 @@ impl Output {
 
 /// Answers 101 and runs `work` on the connection.
 pub(super) fn take_over<W, F>(
-    upgrade: Upgrade,
+    upgrade: OnUpgrade,
     version: ApiVersion,
     tty: bool,
     work: W,
@@ -108,13 +131,18 @@ where
         "application/vnd.docker.raw-stream"
     };
     tokio::spawn(async move {
-        match upgrade.on.await {
-            Ok(upgraded) => {
-                let (input, stream) = tokio::io::split(TokioIo::new(upgraded));
-                let head = Some(upgrade.socket);
-                let output = Output { stream, head };
+        match upgrade.await.map(downcast::<TokioIo<Connection>>) {
+            Ok(Ok(parts)) => {
+                let (stream, ahead) = parts.io.into_inner().into_parts(parts.read_buf);
+                let (stream, output) = stream.into_split();
+                let input = Input { ahead, stream };
+                let output = Output {
+                    stream: output,
+                    head_read: false,
+                };
                 work(Client { input, output }).await;
             }
+            Ok(Err(_)) => tracing::debug!("the client asked for an upgrade over HTTP/2"),
             Err(error) => tracing::debug!(%error, "the client did not upgrade its connection"),
         }
     });
@@ -212,19 +240,14 @@ pub(super) fn push_frame(out: &mut BytesMut, stream: StreamKind, data: &[u8]) {
 
 /// Copies the client's input to the process. `true` when the client typed the
 /// detach keys.
-async fn forward_input(
-    streams: &Streams,
-    mut input: ReadHalf<TokioIo<Upgraded>>,
-    writer: MonitorWriter,
-) -> bool {
+async fn forward_input(streams: &Streams, mut input: Input, writer: MonitorWriter) -> bool {
     let mut keys = KeyScanner::new(&streams.detach_keys);
     loop {
-        let mut buffer = BytesMut::with_capacity(INPUT_BYTES);
-        match input.read_buf(&mut buffer).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-        let (data, detached) = keys.pass(buffer.freeze());
+        let read = match input.read().await {
+            Ok(read) if !read.is_empty() => read,
+            _ => break,
+        };
+        let (data, detached) = keys.pass(read);
         if !data.is_empty() && writer.stdin(data).await.is_err() {
             return false;
         }

@@ -66,6 +66,16 @@ impl Connection {
             rewrite,
         }))
     }
+
+    /// The stream itself, and what was read of it and not used yet: `read`,
+    /// which was taken out of here, comes first.
+    pub(super) fn into_parts(self, read: Bytes) -> (UnixStream, Bytes) {
+        if self.ahead.is_empty() {
+            return (self.stream, read);
+        }
+        let ahead = [read, self.ahead].concat();
+        (self.stream, ahead.into())
+    }
 }
 
 /// The head with `Upgrade` added, if it is a hijack of an old client.

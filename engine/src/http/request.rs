@@ -1,8 +1,5 @@
 //! A request taken apart: path segments, query, version, body.
 
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use engine_api::ApiVersion;
 use http::{HeaderMap, Method};
@@ -26,22 +23,14 @@ pub(super) struct Request {
     pub(super) headers: HeaderMap,
     /// Of the path; the newest without one. `Err` holds what was written there.
     pub(super) version: std::result::Result<ApiVersion, String>,
-    upgrade: Upgrade,
+    /// The way out of HTTP.
+    upgrade: OnUpgrade,
     body: Incoming,
 }
 
-/// The way out of HTTP.
-#[derive(Debug)]
-pub(super) struct Upgrade {
-    pub(super) on: OnUpgrade,
-    /// The connection's socket, for asking what the client has read.
-    pub(super) socket: Arc<OwnedFd>,
-}
-
 impl Request {
-    pub(super) fn new(mut request: hyper::Request<Incoming>, socket: Arc<OwnedFd>) -> Self {
-        let on = hyper::upgrade::on(&mut request);
-        let upgrade = Upgrade { on, socket };
+    pub(super) fn new(mut request: hyper::Request<Incoming>) -> Self {
+        let upgrade = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
         let mut path: Vec<String> = parts
             .uri
@@ -75,7 +64,7 @@ impl Request {
     ///
     /// # Errors
     /// 400 for one that is not JSON of the type, or larger than 4 MiB.
-    pub(super) async fn json<T: DeserializeOwned>(self) -> Result<(T, Upgrade)> {
+    pub(super) async fn json<T: DeserializeOwned>(self) -> Result<(T, OnUpgrade)> {
         let (bytes, upgrade) = self.bytes().await?;
         if bytes.is_empty() {
             return Err(EngineError::bad(
@@ -93,7 +82,7 @@ impl Request {
     /// As [`Request::json`].
     pub(super) async fn json_or_default<T: DeserializeOwned + Default>(
         self,
-    ) -> Result<(T, Upgrade)> {
+    ) -> Result<(T, OnUpgrade)> {
         let (bytes, upgrade) = self.bytes().await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok((T::default(), upgrade));
@@ -103,14 +92,14 @@ impl Request {
         Ok((value, upgrade))
     }
 
-    async fn bytes(self) -> Result<(Bytes, Upgrade)> {
+    async fn bytes(self) -> Result<(Bytes, OnUpgrade)> {
         let body = Limited::new(self.body, JSON_BYTES_MAX).collect().await;
         let body =
             body.map_err(|error| EngineError::bad(format!("read the request body: {error}")))?;
         Ok((body.to_bytes(), self.upgrade))
     }
 
-    pub(super) fn into_upgrade(self) -> Upgrade {
+    pub(super) fn into_upgrade(self) -> OnUpgrade {
         self.upgrade
     }
 

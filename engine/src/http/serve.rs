@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,13 +57,6 @@ pub(crate) async fn serve(
 }
 
 async fn connection(core: Arc<Core>, stream: UnixStream, closing: CancellationToken) {
-    let socket = match stream.as_fd().try_clone_to_owned() {
-        Ok(socket) => Arc::new(socket),
-        Err(error) => {
-            tracing::warn!(%error, "duplicate a connection's descriptor");
-            return;
-        }
-    };
     let opened = tokio::select! {
         () = closing.cancelled() => return,
         opened = Connection::open(stream) => opened,
@@ -79,7 +71,7 @@ async fn connection(core: Arc<Core>, stream: UnixStream, closing: CancellationTo
     };
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let core = Arc::clone(&core);
-        let request = Request::new(request, Arc::clone(&socket));
+        let request = Request::new(request);
         async move { Ok::<_, Infallible>(route::answer(&core, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -91,3 +91,26 @@ fn output_waits_until_the_head_was_read() {
     late.read_exact(&mut frame).unwrap();
     assert_eq!(&frame, b"\x01\0\0\0\0\0\0\x07output\n");
 }
+
+#[test]
+fn a_connection_takes_one_descriptor() {
+    let daemon = Daemon::start();
+    // The first one lets the engine open what it keeps.
+    assert_eq!(daemon.request("GET", "/_ping", "").0, 200);
+    let connect = || {
+        let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+        write!(stream, "GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        stream
+    };
+    let before = daemon.descriptors();
+    let streams: Vec<_> = (0..20).map(|_| connect()).collect();
+    let more = daemon.descriptors() - before;
+    assert!(
+        more < 30,
+        "{more} descriptors for {} connections",
+        streams.len()
+    );
+}
