@@ -47,10 +47,10 @@ fn key(site: &Site) -> PathBuf {
 
 #[test]
 fn a_start_that_is_stuck_ends_with_the_parts_name_and_what_to_do() {
-    let flags = ["--role=registry", "--start-timeout=1"];
-    let mut server = Carrack::start_with(Site::new(), &flags);
+    let mut server = Carrack::registry();
     assert!(server.stop());
     let pipe = Pipe::in_place_of(&key(&server.site));
+    let flags = ["--role=registry", "--start-timeout=1"];
     let text = refusal(server.site.serve().args(flags));
     let last = text.lines().last().unwrap_or_default();
     for part in [
@@ -66,11 +66,12 @@ fn a_start_that_is_stuck_ends_with_the_parts_name_and_what_to_do() {
 
 #[test]
 fn a_restart_that_is_stuck_is_tried_again_while_the_others_serve() {
-    let mut server = Carrack::start_with(Site::new(), &["--start-timeout=1"]);
+    // Enough for a start on a busy machine, and waited out once.
+    let mut server = Carrack::start_with(Site::new(), &["--start-timeout=8"]);
     let pipe = Pipe::in_place_of(&key(&server.site));
     signal(server.child_pid("front"), "KILL");
     wait_for("a stuck front to be given up", || {
-        let said = "the front process does not serve 1s after its start";
+        let said = "the front process does not serve 8s after its start";
         server.log().contains(said).then_some(())
     });
     assert_eq!(run(&mut server.docker(&["ps", "-q"])), "");
