@@ -123,7 +123,7 @@ impl Run {
     }
 
     async fn create_and_start(mut self, ctx: &Context) -> Result<u8, CliError> {
-        if self.detach && !self.options.attach.is_empty() {
+        if self.detach && !self.options.process.attach.is_empty() {
             return Err(CliError::usage(
                 "conflicting options: cannot specify both --attach and --detach",
             ));
@@ -131,7 +131,7 @@ impl Run {
         let keys = detach_keys(ctx, self.detach_keys.as_deref())?;
         let attached = self.options.attached(self.detach);
         if !self.detach {
-            session::check_tty(attached.stdin, self.options.tty)?;
+            session::check_tty(attached.stdin, self.options.process.tty)?;
         }
         let command = self.words.split_off(1);
         let image = self.words.remove(0);
@@ -142,7 +142,7 @@ impl Run {
             return Ok(0);
         }
 
-        let signals = (self.sig_proxy && !self.options.tty)
+        let signals = (self.sig_proxy && !self.options.process.tty)
             .then(|| session::proxy_signals(ctx.engine.clone(), id.clone()));
         let attach = Query::new()
             .with("stream", 1)
@@ -152,24 +152,24 @@ impl Run {
             .maybe("detachKeys", self.detach_keys.as_deref());
         let path = format!("/containers/{id}/attach");
         let hijacked = ctx.engine.hijack(&path, Call::query(attach)).await?;
-        let condition = if self.options.rm {
+        let condition = if self.options.identity.rm {
             "removed"
         } else {
             "next-exit"
         };
         let wait = wait(ctx, &id, condition).await?;
         if let Err(error) = start(ctx, &id).await {
-            if self.options.rm {
+            if self.options.identity.rm {
                 // The engine removes what could not start; only then is the
                 // name free again.
                 let _ = read_all(wait).await;
             }
             return Err(error);
         }
-        let size = (self.options.tty && output::stdout_is_terminal())
+        let size = (self.options.process.tty && output::stdout_is_terminal())
             .then(|| session::follow_size(ctx.engine.clone(), format!("/containers/{id}/resize")));
         let plan = Plan {
-            tty: self.options.tty,
+            tty: self.options.process.tty,
             stdin: attached.stdin,
             output: attached.stdout || attached.stderr,
             detach_keys: keys,
@@ -343,21 +343,23 @@ async fn create(
 ) -> Result<String, CliError> {
     let request = options.request(image, command, detach)?;
     let platform = options
+        .identity
         .platform
         .clone()
         .or_else(|| ctx.settings.default_platform.clone());
     let id_file = options
+        .identity
         .cidfile
         .as_deref()
         .map(reserve_id_file)
         .transpose()?;
-    if options.pull == PullPolicy::Always {
-        pull::quietly_on_stderr(ctx, image, platform.as_deref(), options.quiet).await?;
+    if options.identity.pull == PullPolicy::Always {
+        pull::quietly_on_stderr(ctx, image, platform.as_deref(), options.identity.quiet).await?;
     }
     let call = || {
         Call::query(
             Query::new()
-                .maybe("name", options.name.as_deref())
+                .maybe("name", options.identity.name.as_deref())
                 .maybe("platform", platform.as_deref()),
         )
         .json(&request)
@@ -368,12 +370,13 @@ async fn create(
         .json::<ContainerCreateResponse>(Method::POST, path, call())
         .await;
     let created = match first {
-        Err(error) if options.pull == PullPolicy::Missing && is_missing_image(&error) => {
+        Err(error) if options.identity.pull == PullPolicy::Missing && is_missing_image(&error) => {
             output::note(format!(
                 "Unable to find image '{}' locally",
                 pull::familiar(image)
             ));
-            pull::quietly_on_stderr(ctx, image, platform.as_deref(), options.quiet).await?;
+            pull::quietly_on_stderr(ctx, image, platform.as_deref(), options.identity.quiet)
+                .await?;
             ctx.engine.json(Method::POST, path, call()).await
         }
         other => other,
@@ -381,7 +384,7 @@ async fn create(
     let created = match created {
         Ok(created) => created,
         Err(error) => {
-            if let Some(path) = &options.cidfile {
+            if let Some(path) = &options.identity.cidfile {
                 let _ = fs::remove_file(path);
             }
             return Err(error);
@@ -390,7 +393,7 @@ async fn create(
     for warning in &created.warnings {
         output::note(format!("WARNING: {warning}"));
     }
-    if let (Some(mut file), Some(path)) = (id_file, &options.cidfile) {
+    if let (Some(mut file), Some(path)) = (id_file, &options.identity.cidfile) {
         file.write_all(created.id.as_bytes())
             .map_err(|error| CliError::io(format!("cannot write {}", path.display()), error))?;
     }

@@ -26,7 +26,9 @@ fn request(text: &str) -> Result<ContainerCreateRequest, String> {
 #[test]
 fn everything_behind_the_image_is_the_command() {
     let line = line("-it --rm busybox sh -c -d --rm=x");
-    assert!(line.options.interactive && line.options.tty && line.options.rm);
+    assert!(
+        line.options.process.interactive && line.options.process.tty && line.options.identity.rm
+    );
     assert_eq!(line.words, ["busybox", "sh", "-c", "-d", "--rm=x"]);
 }
 
