@@ -15,6 +15,7 @@ pub mod layer;
 mod manifest;
 mod media_type;
 mod platform;
+mod quote;
 mod reference;
 
 pub use config::{ContainerConfig, History, ImageConfig, RootFs};
@@ -24,4 +25,5 @@ pub use manifest::{
 };
 pub use media_type::MediaType;
 pub use platform::Platform;
+pub use quote::quote;
 pub use reference::{DEFAULT_REGISTRY, Reference, ReferenceError, Repository, Tag};

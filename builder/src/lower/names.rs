@@ -136,32 +136,8 @@ pub(super) fn check_signal(text: &str) -> Result<(), Problem> {
 
 /// A list as Go's `%q` prints it: `["a" "b"]`.
 pub(super) fn go_quoted(words: &[String]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| go_quote(word)).collect();
+    let quoted: Vec<String> = words.iter().map(|word| oci::quote(word)).collect();
     format!("[{}]", quoted.join(" "))
-}
-
-fn go_quote(text: &str) -> String {
-    let mut out = String::from('"');
-    for ch in text.chars() {
-        match ch {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{b}' => out.push_str("\\v"),
-            ch if ch.is_control() && (ch as u32) < 0x80 => {
-                out.push_str(&format!("\\x{:02x}", ch as u32));
-            }
-            ch if ch.is_control() => out.push_str(&format!("\\u{:04x}", ch as u32)),
-            ch => out.push(ch),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// A duration as Go prints it: `1m30s`, `1.5s`, `300ms`, `0s`.

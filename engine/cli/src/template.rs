@@ -13,7 +13,6 @@ mod parse;
 mod printf;
 mod value;
 
-pub use functions::quote;
 pub use value::{Map, Value};
 
 /// The text of a template is wrong.

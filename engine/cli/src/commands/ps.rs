@@ -10,7 +10,7 @@ use crate::{
     error::CliError,
     format::{self, Listing, ellipsis, join_labels, short_id},
     output,
-    template::{Map, quote},
+    template::Map,
     units::{ago, go_time, human_size},
 };
 
@@ -172,7 +172,7 @@ fn row(container: &ContainerSummary, cut: bool, now: OffsetDateTime) -> Map {
     } else {
         &container.id
     };
-    row.push("Command", quote(&command));
+    row.push("Command", oci::quote(&command));
     row.push("CreatedAt", go_time(container.created));
     row.push("ID", id);
     row.push("Image", image(container, cut));

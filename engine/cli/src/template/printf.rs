@@ -1,9 +1,8 @@
 //! Go's fmt.Sprintf for the kinds of values that formats meet.
 
-use super::{
-    functions::quote,
-    value::{Value, format_float},
-};
+use oci::quote;
+
+use super::value::{Value, format_float};
 
 /// Widest field and longest precision that is honoured.
 const WIDTH_MAX: usize = 4096;
