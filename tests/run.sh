@@ -58,8 +58,8 @@ if ! command -v cargo >/dev/null; then
     echo "0 passed, 1 failed"
     exit 1
 fi
-part "packages" tests/packages.sh busybox-static ca-certificates conntrack curl gcc git iproute2 libc6-dev libcap2-bin nftables \
-    procps python3-venv skopeo sqlite3 strace util-linux xz-utils zstd e2fsprogs libarchive-tools
+part "packages" tests/packages.sh busybox-static ca-certificates conntrack curl fish gcc git iproute2 libc6-dev libcap2-bin nftables \
+    procps python3-venv skopeo sqlite3 strace util-linux xz-utils zstd e2fsprogs libarchive-tools zsh
 part "docker client" tests/docker-cli.sh
 part "docker-registry" tests/docker-registry.sh
 part "docker SDK" tests/docker-sdk.sh

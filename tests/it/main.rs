@@ -7,6 +7,7 @@
 
 mod build;
 mod cli;
+mod completion;
 mod drain;
 mod engine_kill;
 mod faults;
