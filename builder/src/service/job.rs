@@ -6,6 +6,7 @@ use builder_proto::api::{BuildFailure, BuildOptions};
 use futures_util::FutureExt;
 use oci::{Digest, Reference, ignore};
 use runtime::root::Root;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::contexts::Contexts;
@@ -55,13 +56,16 @@ pub(crate) struct Place<'a> {
     pub(crate) contexts: &'a Contexts,
     /// Pushes and pulls in the name of whoever sent the build.
     pub(crate) token: Option<String>,
+    /// Gets the unpacked context, for whoever has told of the build's end to
+    /// drop: removing many files takes long.
+    pub(crate) leftover: oneshot::Sender<Arc<Tree>>,
 }
 
 /// Runs a build; the digest of its image, when it was pushed.
 ///
 /// # Cancellation
 /// When `cancel` fires, returns [`JobError::Cancelled`] once everything the
-/// build ran has ended and nothing of it is left.
+/// build ran has ended and nothing of it is left but its context.
 pub(crate) async fn run(
     place: Place<'_>,
     row: &BuildRow,
@@ -72,6 +76,7 @@ pub(crate) async fn run(
         workshop,
         contexts,
         token,
+        leftover,
     } = place;
     let job = Job {
         workshop,
@@ -89,9 +94,9 @@ pub(crate) async fn run(
     let tree = Arc::new(tree);
     let site = workshop.site(tree.clone(), token.clone(), cancel.clone());
     let result = job.run(&found, Arc::new(site)).await;
-    // The directory goes with its last user, which is us unless another build
-    // still waits for a step of this one.
-    blocking(move || drop(tree)).await;
+    if let Err(tree) = leftover.send(tree) {
+        blocking(move || drop(tree)).await;
+    }
     result
 }
 

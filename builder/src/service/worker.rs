@@ -3,7 +3,7 @@
 
 use builder_proto::api::{BuildFailure, BuildState};
 use oci::Digest;
-use tokio::task::JoinError;
+use tokio::{sync::oneshot, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     db::{BuildRow, DbError},
+    ops::blocking,
     solver::error::chain,
 };
 
@@ -130,6 +131,7 @@ async fn run(builder: Builder, row: BuildRow) -> Result<(), DbError> {
     }
     let (recorder, reporter) = Recorder::start(inner.db.clone(), inner.live.clone(), &id).await?;
     let (own, cancelled) = (builder.clone(), cancel.clone());
+    let (leftover, context) = oneshot::channel();
     let job = async move {
         let inner = &*own.0;
         let token = own.token(&row);
@@ -139,6 +141,7 @@ async fn run(builder: Builder, row: BuildRow) -> Result<(), DbError> {
             workshop: &inner.workshop,
             contexts: &inner.contexts,
             token,
+            leftover,
         };
         job::run(place, &row, reporter, &cancelled).await
     };
@@ -164,6 +167,11 @@ async fn run(builder: Builder, row: BuildRow) -> Result<(), DbError> {
         builder.remove_context(&id).await;
     }
     drop(registered);
+    // The directory goes with its last user, which is us unless another build
+    // still waits for a step of this one.
+    if let Ok(tree) = context.await {
+        blocking(move || drop(tree)).await;
+    }
     inner.workshop.settle().await;
     Ok(())
 }
