@@ -66,16 +66,22 @@ class Cell:
         )
         self.log = self.directory / "log"
         unshare = ["unshare", "--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--mount-proc", "--kill-child"]
-        with open(self.log, "wb") as log:
+        self.command = [*unshare, "sh", "-c", script, "sh", *map(str, command)]
+        self.environment = {**os.environ, **(environment or {})}
+        self.start()
+        cells.append(self)
+
+    def start(self):
+        """Starts the server; after stop() once more, on what it left."""
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*unshare, "sh", "-c", script, "sh", *map(str, command)],
+                self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **(environment or {})},
+                env=self.environment,
                 start_new_session=True,
             )
-        cells.append(self)
 
     def init(self):
         """The first process of the cell, as the host numbers it."""
