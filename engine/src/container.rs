@@ -7,6 +7,7 @@
 //! not keep a kill from reaching the actor.
 
 pub(crate) mod actor;
+mod attachments;
 pub(crate) mod changes;
 pub(crate) mod commit;
 pub(crate) mod create;

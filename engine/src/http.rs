@@ -18,6 +18,7 @@ mod route;
 mod serve;
 mod stats;
 mod system;
+mod top;
 mod volumes;
 
 pub(crate) use serve::serve;

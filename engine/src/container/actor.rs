@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::run::{Run, ended, exit_record};
 use super::spec::limits;
 use super::state::{Change, Exit, State};
-use super::{Container, View, restart, signal, start, update};
+use super::{Container, View, attachments, restart, signal, start, update};
 use crate::blocking::blocking;
 use crate::clock;
 use crate::core::Core;
@@ -245,6 +245,7 @@ impl Actor {
                 self.change(Change::Started { pid, at });
                 drop(mounting);
                 self.save().await;
+                attachments::emit(&self.core, &self.container, true);
                 self.emit("start", &[]);
                 Ok(())
             }
@@ -326,6 +327,7 @@ impl Actor {
         if exit.oom_killed {
             self.emit("oom", &[]);
         }
+        attachments::emit(&self.core, &self.container, false);
         let code = exit.code;
         self.view.send_modify(|view| {
             view.network = NetworkRow::default();

@@ -13,8 +13,9 @@ const MODIFIED: u8 = 0;
 const ADDED: u8 = 1;
 const DELETED: u8 = 2;
 
-/// What the runtime makes in the root of every container.
-const MADE: [&str; 6] = [
+/// What engine and runtime make in the root of every container.
+const MADE: [&str; 7] = [
+    "/.dockerenv",
     "/dev",
     "/proc",
     "/sys",

@@ -30,6 +30,8 @@ use crate::{names, network, volume};
 
 /// Docker's default size of /dev/shm.
 const SHM_BYTES: i64 = 64 << 20;
+/// Docker's mark of a container, in its root; every program that asks looks there.
+const MARK: &str = ".dockerenv";
 /// Made-up names tried before one is a collision for the user to see.
 const NAME_ATTEMPTS: usize = 16;
 
@@ -329,7 +331,12 @@ async fn make<'a>(
     let layers = core.host.layers.clone();
     let parents: Vec<LayerName> = image.layer_names();
     let key = id.to_string();
-    let snapshot = blocking(move || layers.prepare(&key, &parents)).await?;
+    let snapshot = blocking(move || {
+        let snapshot = layers.prepare(&key, &parents)?;
+        mark(&snapshot.upper)?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(snapshot)
+    })
+    .await?;
     let mut points = Vec::with_capacity(planned.len());
     let mut copies: Vec<(PathBuf, PathBuf)> = Vec::new();
     let mut anonymous = Anonymous {
@@ -388,6 +395,13 @@ async fn make<'a>(
         .await?;
     }
     Ok((points, anonymous))
+}
+
+/// Puts the file there by which programs see that they run in a container.
+fn mark(upper: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let file = std::fs::File::create_new(upper.join(MARK))?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o755))
 }
 
 /// Takes back what a failed creation made. Named volumes stay, as with Docker.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use engine_api::{
     ContainerConfig, ContainerCreateRequest, ContainerCreateResponse, ContainerPruneReport,
-    ContainerTop, ContainerUpdateResponse, ContainerWaitResponse, ExecCreateRequest,
-    ExecCreateResponse, HostConfig, WaitError,
+    ContainerUpdateResponse, ContainerWaitResponse, ExecCreateRequest, ExecCreateResponse,
+    HostConfig, WaitError,
 };
 use http::StatusCode;
 use runtime::root::Root;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::answer::{self, Answer};
 use super::request::Request;
 use super::route::unsupported;
-use super::{archive, hijack, logs, stats};
+use super::{archive, hijack, logs, stats, top};
 use crate::clock;
 use crate::container::actor::emit;
 use crate::container::changes as diff;
@@ -140,7 +140,7 @@ pub(super) async fn one(
     match (method, action) {
         ("GET", "json") => inspect_one(core, &container, &request).await,
         ("GET", "logs") => logs::logs(core, &container, &request),
-        ("GET", "top") => top(&container, &request),
+        ("GET", "top") => top::top(&container, &request).await,
         ("GET", "stats") => stats::stats(core, container, &request),
         ("GET", "changes") => changes(core, &container).await,
         ("GET", "export") => archive::export(core, container).await,
@@ -419,29 +419,4 @@ fn wait(core: &Core, container: &Arc<Container>, request: &Request) -> Result<An
         let _ = sender.send(answer).await;
     });
     Ok(answer::lines(lines))
-}
-
-/// The processes of a container with the columns of `ps -ef`.
-fn top(container: &Container, request: &Request) -> Result<Answer> {
-    if let Some(arguments) = request.query.text("ps_args")
-        && arguments != "-ef"
-    {
-        return Err(unsupported("docker top with ps arguments"));
-    }
-    let view = container.view();
-    if !view.state.is_up() {
-        return Err(EngineError::Conflict(format!(
-            "container {} is not running",
-            container.id
-        )));
-    }
-    let processes = runtime::cgroup::processes(&container.cgroup);
-    let titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
-    answer::ok(&ContainerTop {
-        processes: processes
-            .into_iter()
-            .filter_map(stats::process_line)
-            .collect(),
-        titles: titles.map(str::to_owned).to_vec(),
-    })
 }

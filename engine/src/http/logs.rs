@@ -45,15 +45,18 @@ pub(super) fn logs(core: &Core, container: &Arc<Container>, request: &Request) -
             "configured logging driver does not support reading".to_owned(),
         ));
     }
-    let timestamps = query.flag("timestamps");
+    let style = Style {
+        timestamps: query.flag("timestamps"),
+        details: query.flag("details"),
+        tty: container.config.tty,
+    };
     let follow = query.flag("follow");
-    let tty = container.config.tty;
     let (sender, chunks) = mpsc::channel(BATCHES_MAX);
     let container = Arc::clone(container);
     let closing = core.closing.clone();
     tokio::spawn(async move {
         let feed = feed(&container, wanted, follow, &sender, |record, out| {
-            write(record, timestamps, tty, out);
+            write(record, style, out);
         });
         tokio::select! {
             result = feed => if let Err(error) = result {
@@ -63,7 +66,7 @@ pub(super) fn logs(core: &Core, container: &Arc<Container>, request: &Request) -
             () = closing.cancelled() => {}
         }
     });
-    let framed = !tty && request.version() >= since::MULTIPLEXED_TYPE;
+    let framed = !style.tty && request.version() >= since::MULTIPLEXED_TYPE;
     let content_type = if framed {
         "application/vnd.docker.multiplexed-stream"
     } else {
@@ -168,22 +171,39 @@ pub(super) async fn replay(
         }
         let mut out = BytesMut::new();
         for record in &records {
-            write(record, false, streams.tty, &mut out);
+            let style = Style {
+                tty: streams.tty,
+                ..Style::default()
+            };
+            write(record, style, &mut out);
         }
         client.write(&out).await?;
     }
 }
 
-fn write(record: &Record, timestamps: bool, tty: bool, out: &mut BytesMut) {
+/// How lines are shown.
+#[derive(Clone, Copy, Debug, Default)]
+struct Style {
+    timestamps: bool,
+    /// With the attributes that `--log-opt` chose: none can be chosen yet, and
+    /// what is left is the space after them.
+    details: bool,
+    tty: bool,
+}
+
+fn write(record: &Record, style: Style, out: &mut BytesMut) {
     let mut data = Vec::with_capacity(record.data.len() + 32);
-    if timestamps {
+    if style.timestamps {
         // Always nine digits, so that columns line up.
         let time = clock::parse_rfc3339(&record.time).map(clock::rfc3339_nanos);
         data.extend_from_slice(time.as_deref().unwrap_or(&record.time).as_bytes());
         data.push(b' ');
     }
+    if style.details {
+        data.push(b' ');
+    }
     data.extend_from_slice(&record.data);
-    if tty {
+    if style.tty {
         out.extend_from_slice(&data);
     } else {
         let kind = if record.stderr {

@@ -18,7 +18,7 @@ use crate::error::Result;
 /// Between two samples of a stream.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Clock ticks per second in /proc; fixed by the kernel's ABI (proc(5)).
-const TICKS: u64 = 100;
+pub(super) const TICKS: u64 = 100;
 
 pub(super) fn stats(
     core: &Arc<Core>,
@@ -159,60 +159,4 @@ fn host_cpu_ns() -> u64 {
         .filter_map(|field| field.parse::<u64>().ok())
         .sum();
     ticks * (1_000_000_000 / TICKS)
-}
-
-/// One process as `ps -ef` shows it; `None` when it is gone.
-pub(super) fn process_line(pid: u32) -> Option<Vec<String>> {
-    use std::os::unix::fs::MetadataExt;
-    let dir = std::path::PathBuf::from(format!("/proc/{pid}"));
-    let stat = std::fs::read_to_string(dir.join("stat")).ok()?;
-    // The name is in parentheses and may hold any byte, also parentheses.
-    let (head, tail) = stat.rsplit_once(')')?;
-    let name = head.split_once('(')?.1;
-    let fields: Vec<&str> = tail.split_whitespace().collect();
-    let number = |index: usize| fields.get(index).and_then(|f| f.parse::<u64>().ok());
-    let seconds = (number(11)? + number(12)?) / TICKS;
-    let uid = std::fs::metadata(&dir).ok()?.uid();
-    let command = std::fs::read(dir.join("cmdline")).ok()?;
-    let command = String::from_utf8_lossy(&command)
-        .replace('\0', " ")
-        .trim_end()
-        .to_owned();
-    let user = if uid == 0 {
-        "root".to_owned()
-    } else {
-        uid.to_string()
-    };
-    Some(vec![
-        user,
-        pid.to_string(),
-        number(1)?.to_string(),
-        "0".to_owned(),
-        started(number(19)?),
-        if number(4)? == 0 { "?" } else { "pts/0" }.to_owned(),
-        format!(
-            "{:02}:{:02}:{:02}",
-            seconds / 3600,
-            seconds / 60 % 60,
-            seconds % 60
-        ),
-        if command.is_empty() {
-            format!("[{name}]")
-        } else {
-            command
-        },
-    ])
-}
-
-/// Wall-clock time of a start that is given in ticks since boot.
-fn started(ticks: u64) -> String {
-    let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let uptime: f64 = uptime
-        .split_whitespace()
-        .next()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0.0);
-    let ago = uptime - ticks as f64 / TICKS as f64;
-    let at = clock::now() - time::Duration::seconds_f64(ago.max(0.0));
-    format!("{:02}:{:02}", at.hour(), at.minute())
 }

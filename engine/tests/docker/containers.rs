@@ -215,3 +215,28 @@ fn everything_unused_is_pruned_in_one_go() {
     assert!(pruned.contains("Deleted Containers:"), "{pruned}");
     assert_eq!(daemon.ok(&["images", "-q"]), "");
 }
+
+#[test]
+fn a_container_knows_that_it_is_one() {
+    let daemon = Daemon::start();
+    let image = daemon.image.as_str();
+    daemon.ok(&["run", "--name", "box", image, "test", "-f", "/.dockerenv"]);
+    assert_eq!(daemon.ok(&["diff", "box"]), "");
+}
+
+#[test]
+fn processes_are_shown_with_the_columns_that_are_asked_for() {
+    let daemon = Daemon::start();
+    let image = daemon.image.as_str();
+    daemon.ok(&["run", "-d", "--name", "box", image, "sleep", "1000"]);
+    let pid = daemon.ok(&["inspect", "-f", "{{.State.Pid}}", "box"]);
+    let shown = daemon.ok(&["top", "box", "-o", "pid,args"]);
+    let lines: Vec<Vec<&str>> = shown
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines, [vec!["PID", "COMMAND"], vec![&pid, "sleep", "1000"]]);
+    assert!(daemon.ok(&["top", "box", "aux"]).contains("%CPU"));
+    let (_, error) = daemon.fails(&["top", "box", "--no-such"]);
+    assert!(error.contains("ps: error"), "{error}");
+}

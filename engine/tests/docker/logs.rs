@@ -31,6 +31,9 @@ fn logs_are_selected_and_followed_to_the_end() {
         (time.len(), text),
         ("2026-01-01T00:00:00.000000000Z".len(), "out 5")
     );
+    // The details come before the text, and there are none.
+    let detailed = daemon.ok(&["logs", "-t", "--details", "--tail", "2", "talker"]);
+    assert_eq!(detailed, format!("{time}  out 5"));
     let after = daemon.ok(&["logs", "--since", time, "talker"]);
     assert_eq!(after, "out 5");
     let follower = daemon
