@@ -7,12 +7,13 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum::body::Body;
 use oci::{Algorithm, Digest, Hasher, Repository};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{blocking, commit};
@@ -33,18 +34,35 @@ pub(super) const ROW_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes read at a time when an object must be hashed again.
 const REHASH_BYTES: usize = 1024 * 1024;
 
+/// How long a status waits for the request that writes to the session. One whose
+/// client is gone ends at once; one that goes on has no final offset anyway.
+const SETTLE_TIME: Duration = Duration::from_secs(2);
+
 /// The sessions that a request is working on, and the boot they belong to.
 #[derive(Debug)]
 pub(crate) struct Uploads {
-    busy: Arc<Mutex<HashSet<String>>>,
+    held: Arc<Held>,
     pub(crate) boot_id: String,
+}
+
+/// Ids of sessions, each held by one request.
+#[derive(Debug, Default)]
+struct Held {
+    ids: Mutex<HashSet<String>>,
+    ended: Notify,
 }
 
 /// Holds a session for one request.
 #[derive(Debug)]
 pub(crate) struct Busy {
-    busy: Arc<Mutex<HashSet<String>>>,
+    held: Arc<Held>,
     id: String,
+}
+
+impl Held {
+    fn ids(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Uploads {
@@ -55,27 +73,41 @@ impl Uploads {
             |text| text.trim().to_owned(),
         );
         Self {
-            busy: Arc::default(),
+            held: Arc::default(),
             boot_id,
         }
     }
 
     /// `None` when another request holds the session.
     pub(crate) fn begin(&self, id: &str) -> Option<Busy> {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        busy.insert(id.to_owned()).then(|| Busy {
-            busy: Arc::clone(&self.busy),
+        self.held.ids().insert(id.to_owned()).then(|| Busy {
+            held: Arc::clone(&self.held),
             id: id.to_owned(),
         })
+    }
+
+    /// Waits until no request holds the session, at most [`SETTLE_TIME`].
+    async fn settle(&self, id: &str) {
+        let free = async {
+            loop {
+                // Enabled before the look, so that no end in between is missed.
+                let mut ended = std::pin::pin!(self.held.ended.notified());
+                ended.as_mut().enable();
+                if !self.held.ids().contains(id) {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        // Whoever asks in the middle of an upload is told how far it is recorded.
+        let _ = tokio::time::timeout(SETTLE_TIME, free).await;
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.busy
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.id);
+        self.held.ids().remove(&self.id);
+        self.held.ended.notify_waiters();
     }
 }
 
@@ -125,8 +157,10 @@ pub(crate) async fn start(
     }
 }
 
-/// How many bytes the session has.
+/// How many bytes the session has. A client whose connection broke asks while the
+/// request it lost is still being recorded, so that one is waited for.
 pub(crate) async fn status(service: &Arc<Service>, session: &Finish) -> Result<u64, ApiError> {
+    service.uploads.settle(&session.id.to_string()).await;
     Ok(find(service, session).await?.offset_bytes)
 }
 
