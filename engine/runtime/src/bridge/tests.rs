@@ -316,7 +316,8 @@ fn setup_refuses_what_belongs_to_others() {
         let check = |change: fn(&mut BridgeConfig), expected: &str| {
             let mut cfg = world::config();
             change(&mut cfg);
-            assert_eq!(Bridge::setup(cfg).unwrap_err().to_string(), expected);
+            let error = world::setup(&cfg, |error| error.to_string() == expected);
+            assert_eq!(error.unwrap_err().to_string(), expected);
         };
         check(
             |cfg| cfg.subnet = "10.9.0.0/16".parse().unwrap(),

@@ -80,16 +80,7 @@ impl World {
     pub(super) fn bridge_with(&self, change: impl FnOnce(&mut BridgeConfig)) -> Bridge {
         let mut cfg = config();
         change(&mut cfg);
-        // For the reason told at `is_free`, an earlier bridge of this test may
-        // hold its name for a moment.
-        let mut made = Bridge::setup(cfg.clone());
-        until(|| {
-            if let Err(NetError::InUse(_)) = made {
-                made = Bridge::setup(cfg.clone());
-            }
-            !matches!(made, Err(NetError::InUse(_)))
-        });
-        made.unwrap()
+        setup(&cfg, |_| false).unwrap()
     }
 
     /// Runs something on a thread inside a namespace.
@@ -268,6 +259,24 @@ fn run(program: &str, arguments: &[&str]) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {errors}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A bridge by `cfg`, or why not. For the reason told at `is_free`, an earlier
+/// bridge of the test may hold its name for a moment, so that refusal counts only
+/// when it is `expected`.
+pub(super) fn setup(
+    cfg: &BridgeConfig,
+    expected: impl Fn(&NetError) -> bool,
+) -> Result<Bridge, NetError> {
+    let mut made = None;
+    until(|| {
+        let settled = |made: &Result<Bridge, NetError>| match made {
+            Err(error @ NetError::InUse(_)) => expected(error),
+            _ => true,
+        };
+        settled(made.insert(Bridge::setup(cfg.clone())))
+    });
+    made.unwrap()
 }
 
 /// Waits for a condition.
