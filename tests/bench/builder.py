@@ -49,7 +49,7 @@ class Carrack:
         login = base64.b64encode(f"admin:{peers.PASSWORD}".encode()).decode()
         self.headers = {"Authorization": f"Basic {login}"}
         # Enters the cell's network to connect.
-        self.server = registry.Registry(self.name, self.cell, peers.LISTEN)
+        self.server = registry.Registry(self.name, self.cell, peers.LISTEN, "/readyz")
         self.connection = self.server.connect()
 
     def call(self, method, path, body=None):
